@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes back: a result signed by the party that answered, sealed to the asker.
+
+    byte 0      1 = sealed answer, 2 = problem from a broker, in clear
+    bytes 1-4   length of the hop records
+    then        hop records, payload
+
+The payload of a sealed answer is a JWS `machikura-answer+jws` that names the digest of
+the request; in a hidden read it verifies against the member key and `iss` is the city.
+The payload of a problem is a JWS `machikura-problem+jws` and the broker's membership,
+separated by a line feed. Each broker puts its own hop record in front on the way back,
+so the asker ends up with the whole chain, home broker first.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from protocol.errors import Malformed, TooLarge
+from protocol.hop import MAX_HOPS
+from protocol.ids import DatasetTypeName, NodeId, PurposeName
+from protocol.location import LinkGrant, LocationEntry
+from protocol.model import Claims, Digest, Document, Seconds, ShortText
+from protocol.problem import ProblemBody
+from protocol.request import ConsentPackage, Token, WireRecord
+
+ANSWER = "answer"
+_PREFIX = struct.Struct(">BI")
+
+
+class ReadResult(Document):
+    """The released records and why they are as they are.
+
+    Attributes:
+        fields: the fields released.
+        cut: clause to the fields it cut (query, consent, purpose, policy, holder).
+        more: there are further records after the last one.
+    """
+
+    op: Literal["read"] = "read"
+    records: tuple[WireRecord, ...]
+    fields: tuple[str, ...]
+    cut: dict[str, tuple[str, ...]]
+    more: bool = False
+
+
+class Stored(Document):
+    """What a recipient did with pushed records."""
+
+    op: Literal["stored"] = "stored"
+    stored: int
+    known: int
+
+
+class Entries(Document):
+    """A directory's answer: who holds what under the locator."""
+
+    op: Literal["entries"] = "entries"
+    entries: tuple[LocationEntry, ...]
+
+
+class Sharing(Document):
+    """One release or standing consent that a holder reports to the resident."""
+
+    recipient: NodeId
+    purpose: PurposeName
+    consent: ShortText
+    releases: int
+    last: Seconds | None = None
+
+
+class Holding(Document):
+    """What a holder holds of one dataset type."""
+
+    dataset_type: DatasetTypeName
+    count: int
+    first: ShortText | None = None
+    last: ShortText | None = None
+    sharing: tuple[Sharing, ...] = ()
+    records: tuple[ShortText, ...] = ()
+
+
+class Holdings(Document):
+    """A holder's answer to the resident's question."""
+
+    op: Literal["holdings"] = "holdings"
+    holdings: tuple[Holding, ...]
+
+
+class Done(Document):
+    """Carried out; nothing more to say."""
+
+    op: Literal["done"] = "done"
+
+
+class Acknowledged(Document):
+    """A signed acknowledgement of a withdrawal."""
+
+    op: Literal["acknowledged"] = "acknowledged"
+    acknowledgement: Token
+
+
+class OneToken(Document):
+    """A signed document that was asked for: status list, membership, member key."""
+
+    op: Literal["token"] = "token"
+    token: Token
+
+
+class LinkGranted(Document):
+    """The link code was good."""
+
+    op: Literal["link"] = "link"
+    link: LinkGrant
+
+
+class Package(Document):
+    """Fresh tickets of a consent."""
+
+    op: Literal["package"] = "package"
+    package: ConsentPackage
+
+
+Result: TypeAlias = Annotated[
+    ReadResult
+    | Stored
+    | Entries
+    | Holdings
+    | Done
+    | Acknowledged
+    | OneToken
+    | LinkGranted
+    | Package,
+    Field(discriminator="op"),
+]
+
+
+class AnswerBody(Claims):
+    """What the answering party signs. `jti` is the exchange id, `aud` the asker.
+
+    Exactly one of `result` and `problem` is there.
+    """
+
+    request: Digest
+    result: Result | None = None
+    problem: ProblemBody | None = None
+
+
+class AnswerType(IntEnum):
+    """First byte on the wire."""
+
+    SEALED = 1
+    PROBLEM = 2
+
+
+@dataclass(frozen=True)
+class AnswerEnvelope:
+    """An answer as it travels."""
+
+    type: AnswerType
+    hops: bytes
+    payload: bytes
+
+    def pack(self) -> bytes:
+        """Return the bytes that travel."""
+        return _PREFIX.pack(self.type, len(self.hops)) + self.hops + self.payload
+
+    @classmethod
+    def unpack(cls, data: bytes, max_bytes: int) -> AnswerEnvelope:
+        """Take received bytes apart.
+
+        Raises:
+            TooLarge, Malformed: as named.
+        """
+        if len(data) > max_bytes:
+            raise TooLarge(f"answer of {len(data)} bytes, limit {max_bytes}")
+        if len(data) < _PREFIX.size:
+            raise Malformed("truncated answer")
+        kind, hops = _PREFIX.unpack_from(data)
+        if kind not in (AnswerType.SEALED, AnswerType.PROBLEM):
+            raise Malformed("unknown type of answer")
+        end = _PREFIX.size + hops
+        if hops > MAX_HOPS * 1024 or len(data) < end:
+            raise Malformed("truncated answer")
+        return cls(AnswerType(kind), data[_PREFIX.size : end], data[end:])
+
+
+def prepend_hop(answer: bytes, line: bytes) -> bytes:
+    """Put a broker's hop record line in front, without taking the answer apart."""
+    if len(answer) < _PREFIX.size:
+        raise Malformed("truncated answer")
+    kind, hops = _PREFIX.unpack_from(answer)
+    return _PREFIX.pack(kind, hops + len(line)) + line + answer[_PREFIX.size :]

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON as reproducible bytes: RFC 8785 on a profile that is cheap and unambiguous.
+
+Profile: no floats, integers below 2**53, ASCII member names. On it, orjson's sorted
+output equals RFC 8785 byte for byte (the tests compare with another implementation).
+Signed documents arrive as bytes and MUST equal their own canonical form, so a
+duplicate member, white space, NaN, an odd escape or a second spelling of a number is
+refused before anything is looked at. `parse_json` is for JSON from people's own
+systems: any valid JSON, but strictly (no duplicates, no NaN, bounded depth and size).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any, TypeAlias
+
+import orjson
+
+from protocol.errors import Malformed, TooLarge
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+
+MAX_DEPTH = 32
+MAX_SAFE_INTEGER = 2**53 - 1
+
+
+def canonical(value: object) -> bytes:
+    """Encode `value` (str keys; str, int, bool, None, list, dict) canonically.
+
+    Raises:
+        Malformed: the value is outside the profile.
+    """
+    try:
+        encoded = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError) as error:
+        raise Malformed("not encodable as canonical JSON") from error
+    _check_profile(value, MAX_DEPTH)
+    return encoded
+
+
+def parse_canonical(data: bytes, max_bytes: int = 1 << 20) -> dict[str, Any]:
+    """Parse an object that must be in canonical form.
+
+    Raises:
+        TooLarge: more than `max_bytes`.
+        Malformed: not JSON, not an object, not canonical, or outside the profile.
+    """
+    if len(data) > max_bytes:
+        raise TooLarge(f"document of {len(data)} bytes, limit {max_bytes}")
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Malformed("not valid JSON") from error
+    if not isinstance(value, dict):
+        raise Malformed("not a JSON object")
+    _check_profile(value, MAX_DEPTH)
+    if orjson.dumps(value, option=orjson.OPT_SORT_KEYS) != data:
+        raise Malformed("JSON is not in canonical form (RFC 8785)")
+    return value
+
+
+def _check_profile(value: object, depth: int) -> None:
+    kind = type(value)
+    if kind is dict:
+        if depth == 0:
+            raise Malformed("JSON is nested too deeply")
+        for key, member in value.items():  # type: ignore[attr-defined]  # narrowed by type()
+            if not key.isascii():
+                raise Malformed("member names must be ASCII")
+            if type(member) is not str:
+                _check_profile(member, depth - 1)
+    elif kind is list or kind is tuple:
+        if depth == 0:
+            raise Malformed("JSON is nested too deeply")
+        for member in value:  # type: ignore[attr-defined]  # narrowed by type()
+            if type(member) is not str:
+                _check_profile(member, depth - 1)
+    elif kind is float:
+        raise Malformed("floats are not allowed in signed documents")
+    elif kind is int and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:  # type: ignore[operator]  # narrowed by type()
+        raise Malformed("integer beyond 2**53")
+
+
+def parse_json(
+    data: bytes, *, max_bytes: int = 1 << 20, max_depth: int = MAX_DEPTH
+) -> Json:
+    """Parse any JSON text strictly (RFC 8259, I-JSON's duplicate rule).
+
+    Raises:
+        TooLarge: more bytes or levels than allowed.
+        Malformed: invalid JSON or UTF-8, duplicate members, NaN, lone surrogates.
+    """
+    if len(data) > max_bytes:
+        raise TooLarge(f"JSON of {len(data)} bytes, limit {max_bytes}")
+    _check_depth(data, max_depth)
+    try:
+        text = data.decode("utf-8")
+        value: Json = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_refuse_constant
+        )
+        # Lone surrogates survive json.loads and cannot be encoded again.
+        orjson.dumps(value)
+    except Malformed:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Malformed("not valid JSON") from error
+    return value
+
+
+def _check_depth(data: bytes, max_depth: int) -> None:
+    """Bound the nesting before a recursive parser sees the text."""
+    depth = 0
+    inside = escaped = False
+    if data.count(b"[") + data.count(b"{") <= max_depth:
+        return
+    for byte in data:
+        if inside:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                inside = False
+        elif byte == 0x22:
+            inside = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise TooLarge(f"JSON nested deeper than {max_depth} levels")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Malformed("JSON object with a duplicate member")
+    return members
+
+
+def _refuse_constant(name: str) -> Json:
+    raise Malformed("NaN and Infinity are not JSON")
+
+
+def b64url(data: bytes) -> str:
+    """Encode as unpadded base64url (RFC 4648, section 5)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+
+
+def unb64url(text: str | bytes, *, length: int | None = None) -> bytes:
+    """Decode unpadded base64url; every other spelling of the same bytes is refused.
+
+    Raises:
+        Malformed: padding, foreign characters, stray bits, or not `length` bytes.
+    """
+    raw = text.encode("ascii", "replace") if isinstance(text, str) else text
+    if b"+" in raw or b"/" in raw or b"=" in raw or len(raw) % 4 == 1:
+        raise Malformed("not base64url")
+    try:
+        data = binascii.a2b_base64(
+            raw.translate(_FROM_URL) + b"=" * (-len(raw) % 4), strict_mode=True
+        )
+    except binascii.Error as error:
+        raise Malformed("not base64url") from error
+    if len(raw) % 4 and base64.urlsafe_b64encode(data).rstrip(b"=") != raw:
+        raise Malformed("base64url with stray bits")
+    if length is not None and len(data) != length:
+        raise Malformed(f"expected {length} bytes, got {len(data)}")
+    return data

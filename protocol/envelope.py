@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The envelope: a signed routing header in clear, a sealed body, and the hops so far.
+
+    byte 0        envelope version, 1
+    bytes 1-4     length of the routing header (big-endian)
+    bytes 5-8     length of the hop records
+    then          routing header (compact JWS), hop records, sealed body
+
+The routing header is a JWS whose payload H says who asks whom for what; its protected
+header also holds the size and digest of the sealed body. The body is sealed with H as
+context, so neither can be moved under the other. A broker reads the header and counts
+hops; nothing is re-serialized on the way, only hop records are added.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+from protocol import hop
+from protocol.errors import Malformed, TooLarge, UnsupportedVersion, WrongIssuer
+from protocol.hop import HopCount
+from protocol.ids import CityId, DatasetTypeName, ExchangeId, NodeId, PurposeName
+from protocol.membership import DataClass
+from protocol.model import Digest, Document, Millis
+from protocol.sealed import OpeningKey, SealingKey
+from protocol.signature import KeyDirectory, Received, digest_of, sign_bytes
+from protocol.suites import Signer
+
+ROUTING = "routing"
+_EXTRA = frozenset({"body", "size"})
+_PREFIX = struct.Struct(">BII")
+_LABEL = "machikura body 1"
+VERSION = 1
+MAX_HEADER_BYTES = 16 * 1024
+MAX_HOPS_BYTES = hop.MAX_HOPS * 1024
+
+
+class Kind(StrEnum):
+    """What an exchange is for."""
+
+    READ = "read"
+    PUSH = "push"
+    INVOKE = "invoke"
+    LOCATE = "locate"
+    NOTIFY = "notify"
+    REVOKE = "revoke"
+    MANAGE = "manage"
+
+
+class Address(Document):
+    """Where to: a city, and there a node by name or by opaque token.
+
+    Personal exchanges always use a token, so that nobody between the two cities learns
+    the node. Brokers and directories are addressed by name.
+    """
+
+    city: CityId
+    token: str | None = None
+    node: NodeId | None = None
+
+
+class RoutingHeader(Document):
+    """What every party on the way may read.
+
+    Attributes:
+        v: protocol version.
+        id: exchange id.
+        sender: who asks; must own the key that signed.
+        to: destination.
+        dataset_type, purpose, data_class: None for exchanges about no dataset.
+        consent: digest of the consent, None without.
+        member: name (kid) of the member key that shall answer a hidden read.
+        hops: brokers that it may pass at most.
+        iat_ms, deadline_ms: nothing waits past the deadline.
+    """
+
+    v: Literal[1] = 1
+    id: ExchangeId
+    kind: Kind
+    sender: NodeId
+    to: Address
+    dataset_type: DatasetTypeName | None = None
+    purpose: PurposeName | None = None
+    data_class: DataClass | None = None
+    consent: Digest | None = None
+    member: Digest | None = None
+    hops: HopCount
+    iat_ms: Millis
+    deadline_ms: Millis
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """An envelope taken apart, unverified.
+
+    Attributes:
+        token: the routing header's JWS bytes.
+        hops: hop records as framed lines.
+        body: sealed body.
+    """
+
+    token: bytes
+    hops: bytes
+    body: bytes
+
+    @cached_property
+    def received(self) -> Received:
+        """The header's JWS, parsed."""
+        return Received.parse(
+            self.token, ROUTING, extra=_EXTRA, max_bytes=MAX_HEADER_BYTES
+        )
+
+    @cached_property
+    def header(self) -> RoutingHeader:
+        """The routing header, unverified: enough for a broker on a trusted link."""
+        return RoutingHeader.decode(self.received.payload, MAX_HEADER_BYTES)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the header: the request's own name, which answers carry."""
+        return digest_of(self.token)
+
+    @classmethod
+    def seal(
+        cls, header: RoutingHeader, body: bytes, key: SealingKey, signer: Signer
+    ) -> Envelope:
+        """Seal `body` to `key` under `header` and sign the header."""
+        payload = header.encode()
+        sealed = key.seal(_LABEL, payload, body)
+        extra = {"body": digest_of(sealed), "size": len(sealed)}
+        token = sign_bytes(signer, ROUTING, payload, extra).encode("ascii")
+        return cls(token, b"", sealed)
+
+    @classmethod
+    def unpack(cls, data: bytes, max_bytes: int) -> Envelope:
+        """Take received bytes apart.
+
+        Raises:
+            UnsupportedVersion, TooLarge, Malformed: as named.
+        """
+        if len(data) > max_bytes:
+            raise TooLarge(f"envelope of {len(data)} bytes, limit {max_bytes}")
+        if len(data) < _PREFIX.size:
+            raise Malformed("truncated envelope")
+        version, header, hops = _PREFIX.unpack_from(data)
+        if version != VERSION:
+            raise UnsupportedVersion(f"envelope version {version}")
+        if header > MAX_HEADER_BYTES or hops > MAX_HOPS_BYTES:
+            raise TooLarge("routing header or hop records too large")
+        start = _PREFIX.size
+        if len(data) < start + header + hops:
+            raise Malformed("truncated envelope")
+        middle = start + header
+        return cls(
+            data[start:middle], data[middle : middle + hops], data[middle + hops :]
+        )
+
+    def pack(self) -> bytes:
+        """Return the bytes that travel."""
+        prefix = _PREFIX.pack(VERSION, len(self.token), len(self.hops))
+        return b"".join((prefix, self.token, self.hops, self.body))
+
+    def with_hop(self, record: hop.HopRecord) -> Envelope:
+        """Return the envelope with one more hop record."""
+        return Envelope(self.token, hop.append(self.hops, record), self.body)
+
+    def verify(self, keys: KeyDirectory) -> VerifiedEnvelope:
+        """Check signature, sender, and that the body is the one that was signed for.
+
+        Raises:
+            ProtocolViolation: any fault.
+        """
+        owner = self.received.check(keys)
+        if self.header.sender != owner:
+            raise WrongIssuer("the routing header names another sender than its key's")
+        self.check_body()
+        return VerifiedEnvelope(self, self.header)
+
+    def check_body(self) -> None:
+        """Hold the sealed body to the size and digest in the protected header.
+
+        Raises:
+            Malformed: another body than the sender's.
+        """
+        extra = self.received.extra
+        if extra["size"] != len(self.body) or extra["body"] != digest_of(self.body):
+            raise Malformed("the sealed body is not the one that was signed for")
+
+    def open(self, key: OpeningKey) -> bytes:
+        """Open the body; the seal binds it to the exact bytes of the header.
+
+        Raises:
+            CannotOpen: not for this key, altered, or moved under another header.
+        """
+        return key.open(_LABEL, self.received.payload, self.body)
+
+
+@dataclass(frozen=True)
+class VerifiedEnvelope:
+    """An envelope whose sender is proven. Only `Envelope.verify` makes it."""
+
+    envelope: Envelope
+    header: RoutingHeader

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Base models of everything that crosses a border.
+
+`Document` is for payloads that somebody else signed: unknown members are ignored, since
+the signed bytes are kept as they came. `Request` is for input to our own interfaces:
+unknown members are refused, since they are mistakes. Both are frozen and strict: the
+number 0 is never `false`, the text "1" is never a number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from protocol.canonical import canonical, parse_canonical
+from protocol.errors import Expired, Malformed, NotYetValid
+
+Seconds: TypeAlias = Annotated[int, Field(ge=0, le=2**40)]
+"""Whole seconds since 1970, UTC (NumericDate of RFC 7519)."""
+
+Millis: TypeAlias = Annotated[int, Field(ge=0, le=2**50)]
+"""Milliseconds since 1970, UTC."""
+
+Digest: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""SHA-256 as unpadded base64url."""
+
+ShortText: TypeAlias = Annotated[str, Field(max_length=512)]
+
+
+class Request(BaseModel):
+    """Input to our own interfaces: closed, frozen, strict."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Document(BaseModel):
+    """Payload of a signed document: open to unknown members, frozen, strict."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes, without members that are None."""
+        return canonical(self.model_dump(mode="json", exclude_none=True))
+
+    @classmethod
+    def decode(cls, data: bytes, max_bytes: int = 1 << 20) -> Self:
+        """Read canonical bytes.
+
+        Raises:
+            Malformed: not canonical, or a member missing, of wrong type or range.
+        """
+        parse_canonical(data, max_bytes)
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise Malformed(f"{cls.__name__}: {place}: {first['msg']}") from error
+
+
+class Claims(Document):
+    """What every signature covers: issuer, audience, id, issue time, expiry."""
+
+    iss: ShortText
+    aud: ShortText
+    jti: ShortText
+    iat: Seconds
+    exp: Seconds
+
+    def check_times(self, now: int, skew_s: int) -> None:
+        """Refuse the document outside its time.
+
+        Args:
+            now: seconds since 1970.
+            skew_s: how far two clocks may differ.
+
+        Raises:
+            Expired, NotYetValid: as named.
+        """
+        if self.exp <= now:
+            raise Expired(f"{type(self).__name__} ended {now - self.exp} s ago")
+        if self.iat > now + skew_s:
+            raise NotYetValid(f"{type(self).__name__} is from {self.iat - now} s ahead")
+
+
+ANYONE = "machikura"
+"""Audience of documents that any party may rely on."""

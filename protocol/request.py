@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked, inside the sealed body: one tagged union, and who asks.
+
+`Body` is what HPKE seals: the sender's credentials, a fresh response key, and one query.
+Record content travels as JSON *text*, so that the bytes a source signed stay as they
+are and floats never meet the canonical profile.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from protocol.ids import DatasetTypeName, NodeId, RecordId
+from protocol.model import Document, Seconds, ShortText
+from protocol.pseudonym import Handle, Locator
+from protocol.sealed import PublicSealingKey
+
+Token: TypeAlias = Annotated[str, Field(max_length=256 * 1024)]
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+
+class Warrant(Document):
+    """What makes a read or push lawful: consent, ticket of the receiver, freshness."""
+
+    consent: Token
+    ticket: Token
+    proof: Token | None = None
+
+
+class WireRecord(Document):
+    """A record on its way. `content` is JSON text; `time` is ISO 8601."""
+
+    id: RecordId
+    dataset_type: DatasetTypeName
+    version: Annotated[int, Field(ge=1)]
+    time: ShortText | None = None
+    content: Annotated[str, Field(max_length=MAX_BODY_BYTES)]
+
+
+class Read(Document):
+    """Ask a holder for records of one dataset type (requirement 3).
+
+    Attributes:
+        fields: only these; None means all that the purpose needs.
+        records: only these; None means all in scope.
+        since, until: record time, ISO 8601, `since` inclusive, `until` exclusive.
+        limit: at most so many records, oldest first.
+    """
+
+    op: Literal["read"] = "read"
+    warrant: Warrant | None = None
+    fields: tuple[str, ...] | None = None
+    records: Annotated[tuple[RecordId, ...], Field(max_length=1000)] | None = None
+    since: ShortText | None = None
+    until: ShortText | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class Push(Document):
+    """Deliver records to a recipient under consent (requirement 2)."""
+
+    op: Literal["push"] = "push"
+    warrant: Warrant | None = None
+    records: Annotated[tuple[WireRecord, ...], Field(min_length=1, max_length=1000)]
+
+
+class LocateLocator(Document):
+    """Ask a directory which nodes hold what under a locator."""
+
+    op: Literal["locate-locator"] = "locate-locator"
+    locator: Locator
+
+
+class LocateHandle(Document):
+    """Ask a holder what it holds of the resident and with whom it is shared."""
+
+    op: Literal["locate-handle"] = "locate-handle"
+    handle: Handle
+    records: bool = False
+
+
+class ConsentNotice(Document):
+    """Tell a recipient of a consent (new, changed), with what it needs to use it."""
+
+    op: Literal["consent-notice"] = "consent-notice"
+    package: ConsentPackage
+
+
+class HolderTicket(Document):
+    """How a recipient reaches one holder under a consent.
+
+    Attributes:
+        city: the holder's city.
+        ticket: sealed to the holder.
+        node, membership: the holder, where it is not hidden.
+        token, member_key: the opaque way, where it is hidden.
+    """
+
+    city: ShortText
+    ticket: Token
+    node: NodeId | None = None
+    membership: Token | None = None
+    token: Token | None = None
+    member_key: Token | None = None
+
+
+class ConsentPackage(Document):
+    """A consent as delivered to one recipient.
+
+    Attributes:
+        own_ticket: sealed to the recipient: who is meant, in its own name.
+        proof: the freshest status list at the time of sending.
+    """
+
+    consent: Token
+    own_ticket: Token
+    holders: Annotated[tuple[HolderTicket, ...], Field(max_length=64)]
+    proof: Token | None = None
+
+
+class Revoke(Document):
+    """Tell a party that a consent was withdrawn or paused."""
+
+    op: Literal["revoke"] = "revoke"
+    withdrawal: Token
+    proof: Token | None = None
+
+
+class StatusQuery(Document):
+    """Ask a home node for the current status list of a block."""
+
+    op: Literal["status-list"] = "status-list"
+    list: Annotated[int, Field(ge=0)]
+
+
+class TicketsQuery(Document):
+    """A recipient asks the home node for fresh tickets and tokens of a consent."""
+
+    op: Literal["tickets"] = "tickets"
+    consent: ShortText
+
+
+class MemberQuery(Document):
+    """Ask a city for the membership of one of its nodes."""
+
+    op: Literal["member"] = "member"
+    node: NodeId
+
+
+class RenewQuery(Document):
+    """A node asks its city to renew its membership.
+
+    Attributes:
+        request: a join request, where keys or roles change; else the keys stay.
+    """
+
+    op: Literal["renew"] = "renew"
+    request: Token | None = None
+
+
+class LinkClaim(Document):
+    """A holder redeems the one-time code that a resident showed."""
+
+    op: Literal["link-claim"] = "link-claim"
+    code: Annotated[str, Field(max_length=64)]
+
+
+class RegisterLocation(Document):
+    """A holder registers what it holds under a grant; replaces its earlier entries."""
+
+    op: Literal["register-location"] = "register-location"
+    grant: Token
+    dataset_types: Annotated[tuple[DatasetTypeName, ...], Field(max_length=256)]
+
+
+class MemberKeyQuery(Document):
+    """A home node asks a holder for fresh nameless keys for one consent."""
+
+    op: Literal["member-key"] = "member-key"
+    consent: ShortText
+    until: Seconds
+
+
+class CertifyKey(Document):
+    """A holder asks its city to certify nameless keys for one consent."""
+
+    op: Literal["certify-key"] = "certify-key"
+    consent: ShortText
+    key: dict[str, str]
+    sealing: PublicSealingKey
+    until: Seconds
+
+
+class Ping(Document):
+    """A canary exchange: proves the whole way, carries nothing."""
+
+    op: Literal["ping"] = "ping"
+
+
+Query: TypeAlias = Annotated[
+    Read
+    | Push
+    | LocateLocator
+    | LocateHandle
+    | ConsentNotice
+    | Revoke
+    | StatusQuery
+    | TicketsQuery
+    | MemberQuery
+    | RenewQuery
+    | LinkClaim
+    | RegisterLocation
+    | MemberKeyQuery
+    | CertifyKey
+    | Ping,
+    Field(discriminator="op"),
+]
+
+
+class Credentials(Document):
+    """Who speaks: membership, and the operating certificate that vouches for it."""
+
+    membership: Token
+    operating: Token
+
+
+class Body(Document):
+    """The sealed body of a request.
+
+    Attributes:
+        sender: credentials of the sender.
+        response_key: 32 fresh bytes, base64url; the answer is sealed under it.
+        query: what is asked.
+    """
+
+    sender: Credentials
+    response_key: Annotated[str, Field(min_length=43, max_length=43)]
+    query: Query
+
+
+ConsentNotice.model_rebuild()
+Body.model_rebuild()

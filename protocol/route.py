@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes between cities: signed path-vector announcements, and the bundle for members.
+
+A broker announces to a neighbor city which cities it can reach. Each announcement wraps
+the one it was learned from, down to the origin's own, and says which root key and
+operating certificate the next city on the path has. So a city far away is introduced by
+a chain of agreements, each of which allows transit; nobody else can vouch for a city.
+
+A city tells its members what it knows in a *trust bundle*, signed with its operating
+key: the only source of trust about other cities that a member has.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from protocol.errors import Malformed, TooLarge
+from protocol.ids import CityId, NodeId
+from protocol.membership import (
+    Membership,
+    Role,
+    verify_membership,
+    verify_operating,
+)
+from protocol.model import Claims, Document
+from protocol.request import Token
+from protocol.signature import Received, Signed, SingleKey
+from protocol.suites import VerifyingKey
+
+ROUTE = "route"
+TRUST_BUNDLE = "trust-bundle"
+MAX_PATH = 8
+
+
+class CityKeys(Document):
+    """Which keys a city has, on somebody's word.
+
+    Attributes:
+        root: root key as JWK.
+        operating: operating certificate.
+        broker: membership of its broker, to which location tokens are sealed.
+        directory: membership of its directory.
+    """
+
+    city: CityId
+    root: dict[str, str]
+    operating: Token
+    broker: Token
+    directory: Token
+
+    def root_key(self) -> VerifyingKey:
+        """Return the root key."""
+        return VerifyingKey.from_jwk(self.root)
+
+
+class Announcement(Claims):
+    """`iss` (a city) tells `aud` (a neighbor) how it reaches `origin`.
+
+    Attributes:
+        origin: destination city.
+        path: cities from `iss` to `origin`, both included.
+        sequence: the origin's counter; a higher one replaces what was announced before.
+        keys: the origin's keys; equal to those in the innermost announcement.
+        inner: the announcement this one was learned from; None when `iss` is origin.
+        next_city: keys of the issuer of `inner`; None when `iss` is origin.
+    """
+
+    origin: CityId
+    path: Annotated[tuple[CityId, ...], Field(min_length=1, max_length=MAX_PATH)]
+    sequence: Annotated[int, Field(ge=0)]
+    keys: CityKeys
+    inner: Token | None = None
+    next_city: CityKeys | None = None
+
+
+class Bundle(Claims):
+    """What a city tells its members: keys of itself and all cities it can reach.
+
+    Attributes:
+        paths: city to path, nearest first, without the city itself.
+    """
+
+    cities: Annotated[tuple[CityKeys, ...], Field(max_length=4096)]
+    paths: dict[str, tuple[CityId, ...]] = Field(default_factory=dict)
+    removed: Annotated[tuple[NodeId, ...], Field(max_length=4096)] = ()
+
+
+def verify_announcement(
+    token: str,
+    neighbor: CityId,
+    operating: VerifyingKey,
+    ourselves: CityId,
+    now: int,
+    skew_s: int,
+) -> Signed[Announcement]:
+    """Check an announcement with everything that it wraps.
+
+    Steps:
+     1. The outermost is signed with the neighbor's operating key (from the agreement).
+     2. Each inner one is addressed to the city that wraps it, and signed with the
+        operating key that this city vouches for.
+     3. Paths shrink by exactly one city per layer and never hold a city twice, nor us.
+     4. Origin and its keys are the same in all layers.
+
+    Raises:
+        ProtocolViolation: any fault.
+    """
+    if len(token) > 256 * 1024:
+        raise TooLarge("route announcement too large")
+    outer = _layer(token, neighbor, operating, ourselves, now, skew_s)
+    path = outer.body.path
+    if ourselves in path or len(set(path)) != len(path) or path[0] != neighbor:
+        raise Malformed("the path of the announcement has a loop")
+    layer = outer
+    while (wrapped := layer.body.inner) is not None:
+        body = layer.body
+        if body.next_city is None or len(body.path) < 2:
+            raise Malformed("the announcement does not say who comes next")
+        certificate = verify_operating(
+            body.next_city.operating,
+            body.path[1],
+            body.next_city.root_key(),
+            now,
+            skew_s,
+        )
+        key = certificate.body.verifying_key()
+        inner = _layer(wrapped, body.path[1], key, CityId(body.iss), now, skew_s)
+        same = inner.body.origin == body.origin and inner.body.keys == body.keys
+        if inner.body.path != body.path[1:] or not same:
+            raise Malformed("the layers of the announcement do not fit together")
+        layer = inner
+    if layer.body.path != (layer.body.origin,):
+        raise Malformed("the innermost announcement must be the origin's own")
+    verify_city_keys(outer.body.keys, now, skew_s)
+    return outer
+
+
+def _layer(
+    token: str,
+    issuer: CityId,
+    operating: VerifyingKey,
+    audience: CityId,
+    now: int,
+    skew_s: int,
+) -> Signed[Announcement]:
+    signed = Received.parse(token, ROUTE).verify(
+        Announcement, SingleKey(issuer, operating)
+    )
+    signed.body.check_times(now, skew_s)
+    if signed.body.aud != audience:
+        raise Malformed("a layer of the announcement is for another city")
+    return signed
+
+
+def verify_city_keys(
+    keys: CityKeys, now: int, skew_s: int
+) -> tuple[VerifyingKey, Signed[Membership], Signed[Membership]]:
+    """Check the chain root, operating key, broker and directory of one city.
+
+    Returns:
+        The operating key and the verified memberships of broker and directory.
+
+    Raises:
+        ProtocolViolation: any fault.
+    """
+    root = keys.root_key()
+    certificate = verify_operating(keys.operating, keys.city, root, now, skew_s)
+    operating = certificate.body.verifying_key()
+    broker = verify_membership(keys.broker, keys.city, operating, now, skew_s)
+    directory = verify_membership(keys.directory, keys.city, operating, now, skew_s)
+    if Role.BROKER not in broker.body.roles:
+        raise Malformed("the node named as broker has no such role")
+    if Role.DIRECTORY not in directory.body.roles:
+        raise Malformed("the node named as directory has no such role")
+    return operating, broker, directory
