@@ -57,6 +57,15 @@ def last_digest(hops: bytes, header_digest: str) -> str:
     return digest_of(hops[hops.rfind(b"\n", 0, -1) + 1 :])
 
 
+def last_record(hops: bytes) -> HopRecord:
+    """Return the youngest record, without checking the chain.
+
+    Raises:
+        Malformed: it is no hop record.
+    """
+    return HopRecord.decode(hops[hops.rfind(b"\n", 0, -1) + 1 : -1])
+
+
 def parse(hops: bytes, header_digest: str) -> tuple[HopRecord, ...]:
     """Read and check a whole chain.
 

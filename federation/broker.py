@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The broker: carries exchanges between members and to neighbor cities.
+
+One relay step, in order: take the envelope apart; hold it to its peer, its times, its
+hop budget, its rate and the agreements (`federation.relay`); refuse what is being
+carried already; find the next hop; add a hop record; forward; put the hop record in
+front of the answer. It may only narrow, and it reads nothing but the routing header.
+
+A refusal is a problem signed by this broker. A member's own unsealed problem is signed
+anew, so that a hidden holder is not named by a failure.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from federation import relay
+from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
+from federation.peers import Carrier, Peer, Peers
+from federation.relay import Agreed, Turned
+from federation.replay import SeenIds
+from federation.routing import RouteTable
+from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
+from protocol.envelope import Envelope
+from protocol.errors import MachikuraError, Malformed
+from protocol.hop import HopRecord
+from protocol.ids import CityId, NodeId
+from protocol.location import TokenBody, open_token
+from protocol.problem import PROBLEM, ProblemBody, SignedProblem
+from protocol.sealed import OpeningKey
+from protocol.signature import digest_of, sign
+from protocol.suites import Signer
+
+
+@dataclass(frozen=True)
+class BrokerLimits:
+    """Bounds of a broker.
+
+    Attributes:
+        max_envelope_bytes: of one request or answer.
+        max_hops: brokers that any exchange may pass.
+        longest_ms: from issue to deadline.
+        skew_ms: how far two clocks may differ.
+        tokens_cached: opened location tokens that are remembered.
+    """
+
+    max_envelope_bytes: int = 8 * 1024 * 1024
+    max_hops: int = 8
+    longest_ms: int = 120_000
+    skew_ms: int = 5_000
+    tokens_cached: int = 10_000
+
+
+class Broker:
+    """One broker process of a city."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        signer: Signer,
+        opening: OpeningKey,
+        membership: Callable[[], str],
+        peers: Peers,
+        routes: RouteTable,
+        agreed: Agreed,
+        allow: Callable[[str], int | None],
+        local: Callable[[Peer, bytes], Awaitable[bytes]],
+        now_ms: Callable[[], int],
+        limits: BrokerLimits,
+        observe: Callable[[str], None] = lambda code: None,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            node: this broker.
+            signer: its key, for problems.
+            opening: opens location tokens of our city.
+            membership: returns our current membership, shown with problems.
+            peers: live links.
+            routes: what neighbors announced.
+            agreed: the agreement in force with a city.
+            allow: takes a peer's name; returns None, or milliseconds to wait.
+            local: answers exchanges addressed to this node itself.
+            now_ms: clock.
+            limits: bounds.
+            observe: told the outcome of each exchange, for metrics.
+        """
+        self._node = node
+        self._signer = signer
+        self._opening = opening
+        self._membership = membership
+        self._peers = peers
+        self._routes = routes
+        self._agreed = agreed
+        self._allow = allow
+        self._local = local
+        self._now_ms = now_ms
+        self._limits = limits
+        self._observe = observe
+        self._seen = SeenIds()
+        self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
+
+    @property
+    def city(self) -> CityId:
+        """Our city."""
+        return self._node.city
+
+    async def carry(self, peer: Peer, payload: bytes) -> bytes:
+        """Relay one request of a peer and return the answer for it. Never raises."""
+        try:
+            envelope = Envelope.unpack(payload, self._limits.max_envelope_bytes)
+            _ = envelope.header
+        except MachikuraError as error:
+            self._observe(error.slug)
+            raise LinkProblem(error.slug) from error
+        try:
+            turned = self._check(envelope, peer) or await self._forward(envelope, peer)
+        except MachikuraError as error:
+            turned = Turned(error.slug, error.detail)
+        if isinstance(turned, Turned):
+            self._observe(turned.code)
+            return self._refuse(envelope, turned)
+        self._observe("forward")
+        return turned
+
+    def _check(self, envelope: Envelope, peer: Peer) -> Turned | None:
+        now_ms, limits = self._now_ms(), self._limits
+        turned = (
+            relay.check_peer(envelope, peer, self.city)
+            or relay.check_times(
+                envelope.header, now_ms, limits.skew_ms, limits.longest_ms
+            )
+            or relay.check_budget(envelope, limits.max_hops)
+        )
+        if turned is not None:
+            return turned
+        wait_ms = self._allow(peer.node)
+        if wait_ms is not None:
+            return Turned("rate-limited", f"wait {wait_ms} ms")
+        until_ms = envelope.header.deadline_ms + limits.skew_ms
+        if not self._seen.add(envelope.header.id, until_ms, now_ms):
+            return Turned("loop", "this broker has seen the exchange")
+        return None
+
+    async def _forward(self, envelope: Envelope, peer: Peer) -> bytes | Turned:
+        header = envelope.header
+        if header.to.city == self.city:
+            turned = self._agreements(envelope, peer, self.city)
+            if turned is not None:
+                return turned
+            return await self._deliver(envelope, peer)
+        first: Turned | None = None
+        for route in self._routes.ways(header.to.city):
+            turned = self._agreements(envelope, peer, route.neighbor)
+            if turned is None:
+                found = self._peers.broker_of(route.neighbor)
+                if found is not None:
+                    return await self._send(envelope, found, route.neighbor)
+                turned = Turned("peer-unreachable", f"broker of {route.neighbor}")
+            first = first or turned
+        return first or Turned("no-route", f"to {header.to.city}")
+
+    def _agreements(self, envelope: Envelope, peer: Peer, to: CityId) -> Turned | None:
+        return relay.check_agreements(
+            envelope.header,
+            city=self.city,
+            came_from=peer.city,
+            goes_to=to,
+            a=self._agreed,
+        )
+
+    async def _deliver(self, envelope: Envelope, peer: Peer) -> bytes | Turned:
+        """Hand over to a node of our own city, or to ourselves."""
+        node = self._addressed(envelope, peer)
+        if isinstance(node, Turned):
+            return node
+        if node == self._node:
+            record = self._record(envelope, "member", "forward")
+            carried = envelope.with_hop(record)
+            answer = await self._local(peer, carried.pack())
+            return prepend_hop(answer, _line(record))
+        found = self._peers.find(node)
+        if found is None:
+            return Turned("peer-unreachable", "the node has no link to its city")
+        return await self._send(envelope, found, "member")
+
+    def _addressed(self, envelope: Envelope, peer: Peer) -> NodeId | Turned:
+        to = envelope.header.to
+        if to.token is None:
+            # Only brokers and directories are addressed by name across cities.
+            if to.node is None or to.node.city != self.city:
+                return Turned("malformed", "no destination")
+            if peer.city != self.city and to.node != self._node:
+                return Turned("token-invalid", "members are addressed by token")
+            return to.node
+        body = self._open(to.token)
+        if isinstance(body, Turned):
+            return body
+        if body.consent and body.consent != envelope.header.consent:
+            return Turned("token-invalid", "the token is bound to another consent")
+        return body.node
+
+    def _open(self, token: str) -> TokenBody | Turned:
+        now, name = self._now_ms() // 1000, digest_of(token.encode("utf-8"))
+        known = self._tokens.get(name)
+        if known is None:
+            try:
+                known = open_token(token, self.city, self._opening, now)
+            except MachikuraError as error:
+                return Turned("token-invalid", error.slug)
+            self._tokens[name] = known
+            if len(self._tokens) > self._limits.tokens_cached:
+                self._tokens.popitem(last=False)
+        return known if known.exp > now else Turned("token-invalid", "expired")
+
+    async def _send(
+        self, envelope: Envelope, found: tuple[Peer, Carrier], to: str
+    ) -> bytes | Turned:
+        peer, link = found
+        record = self._record(envelope, to, "forward")
+        carried = envelope.with_hop(record).pack()
+        deadline_ms = envelope.header.deadline_ms
+        silent = "the holder" if to == "member" else str(peer.node)
+        try:
+            answer = await link.request(carried, deadline_ms=deadline_ms)
+        except DeadlinePassed:
+            return Turned("timeout", f"{silent} was silent")
+        except LinkLost:
+            return Turned("peer-unreachable", f"the link to {silent} was lost")
+        except LinkProblem as problem:
+            return Turned(problem.slug, f"link to {silent}")
+        if to == "member":
+            answer = self._unnamed(envelope, answer)
+        if len(answer) > self._limits.max_envelope_bytes:
+            return Turned("too-large", "answer")
+        return prepend_hop(answer, _line(record))
+
+    def _unnamed(self, envelope: Envelope, answer: bytes) -> bytes:
+        """Replace a member's unsealed problem by one of ours with the same code."""
+        parts = AnswerEnvelope.unpack(answer, self._limits.max_envelope_bytes)
+        if parts.hops:
+            raise Malformed("a member cannot have carried an exchange")
+        if parts.type is AnswerType.SEALED:
+            return answer
+        code = parts.payload.decode("ascii", "replace")
+        safe = (
+            code if code.replace("-", "").isalpha() and len(code) < 64 else "internal"
+        )
+        return self._problem(envelope, ProblemBody(code=safe), b"")
+
+    def _record(self, envelope: Envelope, to: str, decision: str) -> HopRecord:
+        return relay.hop_record(
+            envelope,
+            by=self._node,
+            goes_to=to,
+            now_ms=self._now_ms(),
+            decision=decision,
+        )
+
+    def _refuse(self, envelope: Envelope, turned: Turned) -> bytes:
+        record = self._record(envelope, envelope.header.to.city, turned.code)
+        body = ProblemBody(code=turned.code, detail=turned.detail[:512])
+        return self._problem(envelope, body, _line(record))
+
+    def _problem(self, envelope: Envelope, body: ProblemBody, hops: bytes) -> bytes:
+        now = self._now_ms() // 1000
+        signed = sign(
+            self._signer,
+            PROBLEM,
+            SignedProblem(
+                iss=self._node,
+                aud=envelope.header.sender,
+                jti=envelope.header.id,
+                iat=now,
+                exp=now + 3600,
+                request=envelope.digest,
+                problem=body,
+            ),
+        )
+        payload = f"{signed.token}\n{self._membership()}".encode("ascii")
+        return AnswerEnvelope(AnswerType.PROBLEM, hops, payload).pack()
+
+
+def _line(record: HopRecord) -> bytes:
+    return record.encode() + b"\n"

@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One exchange seen from its two ends: ask, answer, deadline.
+
+Asking: seal the body to the other end, sign the routing header, send it over a link,
+open the answer, hold it to the key it must come from and to the request it must name.
+The outcome is an `Answer` or a `Refusal`, never an exception.
+
+Answering: open the body, verify the sender's credentials and signature, refuse replays,
+hand the query to the handler of its kind, sign and seal what it returns. A handler may
+give a `commit` that is run, durably, after the answer is signed and before it leaves:
+so a release is on disk before anybody can read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
+from federation.relay import check_times
+from federation.replay import SeenIds
+from protocol import hop
+from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Result
+from protocol.canonical import b64url, unb64url
+from protocol.envelope import Address, Envelope, Kind, RoutingHeader
+from protocol.errors import (
+    MachikuraError,
+    Malformed,
+    Misuse,
+    WrongAudience,
+    WrongIssuer,
+)
+from protocol.hop import HopRecord
+from protocol.ids import DatasetTypeName, ExchangeId, NodeId, PurposeName, uuid7
+from protocol.membership import DataClass, Membership
+from protocol.problem import PROBLEM, ProblemBody, Refusal, SignedProblem
+from protocol.request import Body, Credentials, Query
+from protocol.sealed import (
+    RESPONSE_KEY_BYTES,
+    OpeningKey,
+    SealingKey,
+    open_answer,
+    seal_answer,
+)
+from protocol.signature import Owner, Received, Signed, SingleKey, digest_of, sign
+from protocol.suites import Signer, VerifyingKey
+
+
+class Trust(Protocol):
+    """What an exchange must know about others (see `identity.trust`)."""
+
+    def verify_sender(self, membership: str, operating: str, now: int) -> Membership:
+        """Return the membership that these credentials prove, or raise."""
+
+    def verify_broker(self, membership: str, now: int) -> Membership:
+        """Return the broker's membership, under its city's operating key, or raise."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The other end, as the asker knows it.
+
+    Attributes:
+        address: where to.
+        sealing: seal the body to this key.
+        answers: key that the answer must verify against, and whose it is.
+        member: name of the member key in hidden reads.
+    """
+
+    address: Address
+    sealing: SealingKey
+    answers: Owner
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What the exchange is about, for brokers on the way; all None for housekeeping."""
+
+    dataset_type: DatasetTypeName | None = None
+    purpose: PurposeName | None = None
+    data_class: DataClass | None = None
+    consent: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A verified answer.
+
+    Attributes:
+        result: what was asked for.
+        exchange: id of the exchange.
+        hops: brokers that carried it, the nearest first.
+        request, digest: names of request and answer, for both sides' records.
+        took_ms: from asking to having verified the answer.
+        by: who answered: a node, or a city in a hidden read.
+    """
+
+    result: Result
+    exchange: ExchangeId
+    hops: tuple[HopRecord, ...]
+    request: str
+    digest: str
+    took_ms: int
+    by: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """How an exchange ended otherwise, with the route as far as it is known."""
+
+    refusal: Refusal
+    exchange: ExchangeId
+    hops: tuple[HopRecord, ...] = ()
+    took_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A verified request, as handlers get it."""
+
+    header: RoutingHeader
+    query: Query
+    sender: Membership
+    request: str
+    hops: tuple[HopRecord, ...]
+    now_ms: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a handler returns.
+
+    Attributes:
+        outcome: the result, or the problem that refuses it.
+        commit: run with the answer's digest before the answer leaves.
+    """
+
+    outcome: Result | ProblemBody
+    commit: Callable[[str], Awaitable[None]] | None = None
+
+
+Handler = Callable[[Asked], Awaitable[Reply]]
+Send = Callable[[bytes, int], Awaitable[bytes]]
+
+
+@dataclass(frozen=True)
+class MemberSecret:
+    """Private halves of a member key, for answering a hidden read."""
+
+    signer: Signer
+    opening: OpeningKey
+
+
+@dataclass(frozen=True)
+class ExchangeLimits:
+    """Bounds of both ends, see settings of the same names."""
+
+    max_answer_bytes: int = 8 * 1024 * 1024
+    max_request_bytes: int = 8 * 1024 * 1024
+    longest_ms: int = 120_000
+    skew_ms: int = 5_000
+    hops: int = 6
+    deadline_ms: int = 10_000
+
+
+@dataclass
+class Endpoint:
+    """This node as one end of exchanges.
+
+    Attributes:
+        node: who we are.
+        signer, opening: our keys.
+        credentials: our membership and our city's operating certificate, now.
+        trust: judges others.
+        send: hands bytes to our broker (payload, deadline in ms); returns the answer.
+        now_ms, entropy: clock and chance.
+        member_secret: finds the private halves of a member key by its name.
+        handlers: by the query's `op`.
+    """
+
+    node: NodeId
+    signer: Signer
+    opening: OpeningKey
+    credentials: Callable[[], Credentials]
+    trust: Trust
+    send: Send
+    now_ms: Callable[[], int]
+    entropy: Callable[[int], bytes]
+    member_secret: Callable[[str], MemberSecret | None] = lambda kid: None
+    limits: ExchangeLimits = field(default_factory=ExchangeLimits)
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    observe: Callable[[str, str], None] = lambda op, code: None
+    _seen: SeenIds = field(default_factory=SeenIds)
+
+    def on(self, handlers: Mapping[str, Handler]) -> None:
+        """Offer more kinds of query."""
+        self.handlers.update(handlers)
+
+    # ------------------------------------------------------------------ asking
+
+    async def ask(
+        self,
+        target: Target,
+        kind: Kind,
+        query: Query,
+        about: About | None = None,
+        *,
+        hops: int | None = None,
+        timeout_ms: int | None = None,
+    ) -> Answer | Refused:
+        """Carry out one exchange; ends by its deadline, never raises for a peer.
+
+        Args:
+            target: the other end.
+            kind: kind of exchange.
+            query: what is asked.
+            about: what brokers must know of it.
+            hops: brokers that it may pass; None for the setting.
+            timeout_ms: from now; None for the setting.
+        """
+        started = self.now_ms()
+        about = about or About()
+        header = RoutingHeader(
+            id=ExchangeId(str(uuid7(started, self.entropy(10)))),
+            kind=kind,
+            sender=self.node,
+            to=target.address,
+            dataset_type=about.dataset_type,
+            purpose=about.purpose,
+            data_class=about.data_class,
+            consent=about.consent,
+            member=target.member,
+            hops=hops or self.limits.hops,
+            iat_ms=started,
+            deadline_ms=started + (timeout_ms or self.limits.deadline_ms),
+        )
+        response_key = self.entropy(RESPONSE_KEY_BYTES)
+        body = Body(
+            sender=self.credentials(), response_key=b64url(response_key), query=query
+        )
+        envelope = Envelope.seal(header, body.encode(), target.sealing, self.signer)
+        payload = envelope.pack()
+        if len(payload) > self.limits.max_request_bytes:
+            raise Misuse("the request is larger than an exchange may be")
+        try:
+            raw = await self.send(payload, header.deadline_ms)
+            return self._read(raw, envelope, target, response_key, started)
+        except DeadlinePassed:
+            refusal = Refusal("timeout", "no answer by the deadline")
+        except LinkLost:
+            refusal = Refusal("peer-unreachable", "our link to the broker was lost")
+        except LinkProblem as problem:
+            refusal = Refusal(
+                problem.slug, "link", retry_after_ms=problem.retry_after_ms
+            )
+        except MachikuraError as error:
+            refusal = Refusal("answer-invalid", error.slug)
+        return Refused(refusal, header.id, (), self.now_ms() - started)
+
+    def _read(
+        self,
+        raw: bytes,
+        envelope: Envelope,
+        target: Target,
+        response_key: bytes,
+        started: int,
+    ) -> Answer | Refused:
+        parts = AnswerEnvelope.unpack(raw, self.limits.max_answer_bytes)
+        hops = hop.parse(parts.hops, envelope.digest)
+        if parts.type is AnswerType.PROBLEM:
+            refusal = self._broker_problem(parts.payload, envelope)
+            took = self.now_ms() - started
+            return Refused(refusal, envelope.header.id, hops, took)
+        binding = unb64url(envelope.digest)
+        opened = open_answer(response_key, binding, parts.payload)
+        owner = target.answers
+        received = Received.parse(
+            opened, ANSWER, max_bytes=self.limits.max_answer_bytes
+        )
+        received.check(SingleKey(owner.name, owner.key))
+        body = AnswerBody.decode(received.payload, self.limits.max_answer_bytes)
+        if body.iss != owner.name:
+            raise WrongIssuer("the answer names another party")
+        if body.aud != self.node or body.request != envelope.digest:
+            raise WrongAudience("the answer is to another request")
+        took = self.now_ms() - started
+        if body.problem is not None:
+            problem = body.problem
+            refusal = Refusal(
+                problem.code, problem.detail, body.iss, True, problem.retry_after_ms
+            )
+            return Refused(refusal, envelope.header.id, hops, took)
+        if body.result is None:
+            raise Malformed("an answer without result or problem")
+        return Answer(
+            result=body.result,
+            exchange=envelope.header.id,
+            hops=hops,
+            request=envelope.digest,
+            digest=digest_of(opened),
+            took_ms=took,
+            by=body.iss,
+        )
+
+    def _broker_problem(self, payload: bytes, envelope: Envelope) -> Refusal:
+        token, _, membership = payload.decode("ascii", "replace").partition("\n")
+        broker = self.trust.verify_broker(membership, self.now_ms() // 1000)
+        owner = SingleKey(broker.sub, broker.verifying_key())
+        signed: Signed[SignedProblem] = Received.parse(token, PROBLEM).verify(
+            SignedProblem, owner
+        )
+        if signed.body.request != envelope.digest or signed.body.aud != self.node:
+            raise WrongAudience("the problem is about another request")
+        problem = signed.body.problem
+        return Refusal(
+            problem.code, problem.detail, broker.sub, True, problem.retry_after_ms
+        )
+
+    # --------------------------------------------------------------- answering
+
+    async def answer(self, payload: bytes) -> bytes:
+        """Answer one request; a fault that leaves no key to seal to is in clear."""
+        try:
+            asked, response_key, signer, issuer = self._open(payload)
+        except MachikuraError as error:
+            self.observe("unopened", error.slug)
+            problem = error.slug.encode("ascii")
+            return AnswerEnvelope(AnswerType.PROBLEM, b"", problem).pack()
+        reply = await self._handle(asked)
+        problem_body = reply.outcome if isinstance(reply.outcome, ProblemBody) else None
+        now = asked.now_ms // 1000
+        body = AnswerBody(
+            iss=issuer,
+            aud=asked.header.sender,
+            jti=asked.header.id,
+            iat=now,
+            exp=now + 3600,
+            request=asked.request,
+            result=None if isinstance(reply.outcome, ProblemBody) else reply.outcome,
+            problem=problem_body,
+        )
+        token = sign(signer, ANSWER, body).token.encode("ascii")
+        if reply.commit is not None:
+            try:
+                await reply.commit(digest_of(token))
+            except MachikuraError as error:
+                failed = body.model_copy(
+                    update={"result": None, "problem": ProblemBody(code=error.slug)}
+                )
+                token = sign(signer, ANSWER, failed).token.encode("ascii")
+        self.observe(asked.query.op, problem_body.code if problem_body else "ok")
+        sealed = seal_answer(response_key, unb64url(asked.request), token)
+        return AnswerEnvelope(AnswerType.SEALED, b"", sealed).pack()
+
+    def _open(self, payload: bytes) -> tuple[Asked, bytes, Signer, str]:
+        now_ms, limits = self.now_ms(), self.limits
+        envelope = Envelope.unpack(payload, limits.max_request_bytes)
+        header = envelope.header
+        turned = check_times(header, now_ms, limits.skew_ms, limits.longest_ms)
+        if turned is not None:
+            raise _Turned(turned.code, turned.detail)
+        signer, opening, issuer = self.signer, self.opening, str(self.node)
+        if header.member is not None:
+            secret = self.member_secret(header.member)
+            if secret is None:
+                raise _Turned("token-invalid", "unknown member key")
+            signer, opening, issuer = secret.signer, secret.opening, self.node.city
+        envelope.check_body()
+        body = Body.decode(envelope.open(opening), limits.max_request_bytes)
+        sender = self.trust.verify_sender(
+            body.sender.membership, body.sender.operating, now_ms // 1000
+        )
+        envelope.verify(SingleKey(sender.sub, sender.verifying_key()))
+        hops = hop.parse(envelope.hops, envelope.digest)
+        until_ms = header.deadline_ms + limits.skew_ms
+        if not self._seen.add(header.id, until_ms, now_ms):
+            raise _Turned("replayed", "exchange id seen before")
+        asked = Asked(header, body.query, sender, envelope.digest, hops, now_ms)
+        key = unb64url(body.response_key, length=RESPONSE_KEY_BYTES)
+        return asked, key, signer, issuer
+
+    async def _handle(self, asked: Asked) -> Reply:
+        handler = self.handlers.get(asked.query.op)
+        if handler is None:
+            return Reply(ProblemBody(code="kind-not-offered", detail=asked.query.op))
+        try:
+            return await handler(asked)
+        except MachikuraError as error:
+            return Reply(ProblemBody(code=error.slug, detail=error.detail[:512]))
+
+
+class _Turned(MachikuraError):
+    """A refusal inside `_open`, carried to the one place that answers in clear."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.slug = code
+
+
+def target_of(
+    membership: Membership, token: str | None, *, key: VerifyingKey | None = None
+) -> Target:
+    """Return the target for a node whose membership is verified.
+
+    Args:
+        membership: of the node.
+        token: location token; None addresses it by name.
+        key: overrides the signing key (after a rotation).
+    """
+    address = Address(
+        city=membership.sub.city,
+        token=token,
+        node=None if token is not None else membership.sub,
+    )
+    owner = Owner(membership.sub, key or membership.verifying_key())
+    return Target(address, membership.sealing.load(), owner)

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Durable delivery: one queue per destination, at least once, in order.
+
+`put` writes the message in the caller's own transaction, so it is sent if and only if
+what caused it is kept. A worker delivers destination by destination; what cannot be
+delivered now waits with a back-off that is stored, so it survives restarts; a peer that
+calls us ends it at once. A message refused for good is set aside with its reason (dead
+letter) and does not hold up the ones behind it. Memory is bounded whatever the number
+of dead peers: each worker holds one message.
+
+Receivers MUST be idempotent: a message may arrive twice. Consents and withdrawals carry
+versions, records carry ids and versions, so a second arrival changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from federation.ports import Clock
+from federation.tables import backoff, outbox
+from protocol.box import NONCE_BYTES, Box
+from protocol.ids import NodeId
+
+_logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+WAITING, DEAD = "waiting", "dead"
+
+
+class Store(Protocol):
+    """Runs work on the database (see `node.database`)."""
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction; durable when it returns."""
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a short query."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The receiver has it."""
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """It did not get through.
+
+    Attributes:
+        code: why.
+        final: trying again cannot help.
+    """
+
+    code: str
+    final: bool
+
+
+Deliver = Callable[[NodeId, str, bytes], Awaitable[Delivered | Undelivered]]
+
+
+@dataclass(frozen=True)
+class OutboxLimits:
+    """Bounds of delivery.
+
+    Attributes:
+        first_ms, longest_ms: back-off after the first failure, and at most.
+        workers: destinations that are served at once.
+        max_waiting: messages per destination; more are refused to the caller.
+    """
+
+    first_ms: int = 500
+    longest_ms: int = 300_000
+    workers: int = 16
+    max_waiting: int = 100_000
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message in the outbox, as operators see it; the content stays sealed."""
+
+    id: int
+    destination: NodeId
+    kind: str
+    created_ms: int
+    state: str
+    reason: str
+
+
+class Outbox:
+    """All outgoing messages of this node."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        box: Box,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        deliver: Deliver,
+        limits: OutboxLimits | None = None,
+    ) -> None:
+        """Take the parts; nothing is sent before `run`."""
+        self._store = store
+        self._box = box
+        self._clock = clock
+        self._entropy = entropy
+        self._deliver = deliver
+        self._limits = limits or OutboxLimits()
+        self._changed = asyncio.Event()
+        self._active: dict[str, asyncio.Task[None]] = {}
+
+    def put(
+        self, connection: Connection, destination: NodeId, kind: str, message: bytes
+    ) -> None:
+        """Queue a message in the caller's transaction; call `wake` after commit."""
+        sealed = self._box.seal(
+            self._entropy(NONCE_BYTES), message, "outbox", destination, kind
+        )
+        connection.execute(
+            insert(outbox).values(
+                destination=destination,
+                kind=kind,
+                payload=sealed,
+                created_ms=self._clock.now_ms(),
+                state=WAITING,
+            )
+        )
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._changed.set()
+
+    async def called_by(self, destination: NodeId) -> None:
+        """End the back-off of a peer that called us."""
+        waits = self._store.read(
+            lambda c: c.execute(
+                select(backoff.c.failures).where(backoff.c.destination == destination)
+            ).first()
+        )
+        if waits is not None:
+            await self._store.write(partial(_forget_backoff, destination=destination))
+            self.wake()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        try:
+            while True:
+                self._changed.clear()
+                pause_s = self._start_due()
+                try:
+                    async with asyncio.timeout(pause_s):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._active.values():
+                task.cancel()
+            await asyncio.gather(*self._active.values(), return_exceptions=True)
+
+    def _start_due(self) -> float | None:
+        """Start a worker for each destination that is due; return seconds to wait."""
+        now_ms = self._clock.now_ms()
+        free = self._limits.workers - len(self._active)
+        busy = list(self._active)
+        rows = self._store.read(partial(_due, busy=busy, limit=free + 1))
+        later: int | None = None
+        for destination, next_ms in rows:
+            if next_ms > now_ms:
+                later = next_ms - now_ms
+                break
+            if free <= 0:
+                return None
+            free -= 1
+            task = asyncio.create_task(self._drain(NodeId(destination)))
+            self._active[destination] = task
+            task.add_done_callback(lambda _, name=destination: self._ended(name))
+        return None if later is None else later / 1000
+
+    def _ended(self, destination: str) -> None:
+        self._active.pop(destination, None)
+        self.wake()
+
+    async def _drain(self, destination: NodeId) -> None:
+        """Deliver to one destination until it is empty or fails."""
+        while True:
+            row = self._store.read(partial(_first, destination=destination))
+            if row is None:
+                return
+            number, kind, sealed = row
+            message = self._box.open(sealed, "outbox", destination, kind)
+            outcome = await self._deliver(destination, kind, message)
+            if isinstance(outcome, Delivered):
+                done = partial(_done, destination=destination, number=number)
+                await self._store.write(done)
+            elif outcome.final:
+                _logger.warning("outbox: %s refused: %s", destination, outcome.code)
+                dead = partial(_dead, number=number, reason=outcome.code)
+                await self._store.write(dead)
+            else:
+                await self._store.write(partial(self._failed, destination=destination))
+                return
+
+    def _failed(self, connection: Connection, *, destination: NodeId) -> None:
+        known = connection.execute(
+            select(backoff.c.failures).where(backoff.c.destination == destination)
+        ).scalar()
+        failures = (known or 0) + 1
+        limits = self._limits
+        full = min(limits.first_ms << min(failures - 1, 20), limits.longest_ms)
+        # Between half and all of it, so that many senders do not call in step.
+        wait = full // 2 + int.from_bytes(self._entropy(4), "big") % (full // 2 + 1)
+        _forget_backoff(connection, destination=destination)
+        connection.execute(
+            insert(backoff).values(
+                destination=destination,
+                failures=failures,
+                next_ms=self._clock.now_ms() + wait,
+            )
+        )
+
+    # ---------------------------------------------------------- for operators
+
+    def waiting(self, connection: Connection) -> dict[NodeId, int]:
+        """Return how many messages wait per destination."""
+        counted = select(outbox.c.destination, func.count()).where(
+            outbox.c.state == WAITING
+        )
+        rows = connection.execute(counted.group_by(outbox.c.destination))
+        return {NodeId(destination): n for destination, n in rows}
+
+    def dead_letters(self, connection: Connection, limit: int = 100) -> list[Letter]:
+        """Return messages that were refused for good, oldest first."""
+        columns = outbox.c
+        rows = connection.execute(
+            select(
+                columns.id,
+                columns.destination,
+                columns.kind,
+                columns.created_ms,
+                columns.state,
+                columns.reason,
+            )
+            .where(columns.state == DEAD)
+            .order_by(columns.id)
+            .limit(limit)
+        )
+        return [Letter(r[0], NodeId(r[1]), r[2], r[3], r[4], r[5]) for r in rows]
+
+    def retry(self, connection: Connection, number: int) -> bool:
+        """Put a dead letter back in its queue."""
+        changed = connection.execute(
+            update(outbox)
+            .where(outbox.c.id == number, outbox.c.state == DEAD)
+            .values(state=WAITING, reason="")
+        )
+        return changed.rowcount == 1
+
+    def drop(self, connection: Connection, number: int) -> bool:
+        """Throw a dead letter away."""
+        return (
+            connection.execute(
+                delete(outbox).where(outbox.c.id == number, outbox.c.state == DEAD)
+            ).rowcount
+            == 1
+        )
+
+
+def _due(
+    connection: Connection, *, busy: list[str], limit: int
+) -> list[tuple[str, int]]:
+    """Return destinations with waiting messages and when each is due, soonest first."""
+    due = func.coalesce(func.max(backoff.c.next_ms), 0)
+    found = connection.execute(
+        select(outbox.c.destination, due)
+        .select_from(
+            outbox.outerjoin(backoff, backoff.c.destination == outbox.c.destination)
+        )
+        .where(outbox.c.state == WAITING, outbox.c.destination.not_in(busy))
+        .group_by(outbox.c.destination)
+        .order_by(due)
+        .limit(limit)
+    )
+    return [(destination, next_ms) for destination, next_ms in found]
+
+
+def _first(
+    connection: Connection, *, destination: str
+) -> tuple[int, str, bytes] | None:
+    row = connection.execute(
+        select(outbox.c.id, outbox.c.kind, outbox.c.payload)
+        .where(outbox.c.destination == destination, outbox.c.state == WAITING)
+        .order_by(outbox.c.id)
+        .limit(1)
+    ).first()
+    return None if row is None else (row.id, row.kind, row.payload)
+
+
+def _done(connection: Connection, *, destination: str, number: int) -> None:
+    connection.execute(delete(outbox).where(outbox.c.id == number))
+    _forget_backoff(connection, destination=destination)
+
+
+def _dead(connection: Connection, *, number: int, reason: str) -> None:
+    connection.execute(
+        update(outbox).where(outbox.c.id == number).values(state=DEAD, reason=reason)
+    )
+
+
+def _forget_backoff(connection: Connection, *, destination: str) -> None:
+    connection.execute(delete(backoff).where(backoff.c.destination == destination))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of one relay step: may this exchange pass, and where to (pure).
+
+A broker may only narrow. It looks at the routing header, the peer that handed it over,
+and agreements; never at a body. Public-key work is left to the two ends: the peer was
+proven in the link's handshake, and a member speaks only for itself, a neighbor only for
+its own city and those behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from federation.peers import Peer
+from protocol import hop
+from protocol.agreement import AgreementBody
+from protocol.envelope import Envelope, RoutingHeader
+from protocol.ids import CityId, NodeId
+from protocol.membership import DataClass
+
+
+@dataclass(frozen=True)
+class Turned:
+    """An exchange that does not pass.
+
+    Attributes:
+        code: stable slug.
+        detail: this case.
+    """
+
+    code: str
+    detail: str = ""
+
+
+Agreed = Callable[[CityId], AgreementBody | None]
+"""Returns the agreement in force with a city, None if there is none."""
+
+
+def check_peer(envelope: Envelope, peer: Peer, city: CityId) -> Turned | None:
+    """Hold the sender and the hop records to the peer that handed it over."""
+    header = envelope.header
+    if peer.city == city and not peer.is_broker:
+        if header.sender != peer.node:
+            return Turned("wrong-issuer", "a member speaks only for itself")
+        if envelope.hops:
+            return Turned("malformed", "a member cannot have carried an exchange")
+        allowed = peer.membership.data_classes
+        if header.data_class is not None and header.data_class not in allowed:
+            return Turned("membership-class", f"{peer.node}: {header.data_class}")
+        return None
+    if not peer.is_broker:
+        return Turned("no-agreement", "only brokers carry exchanges between cities")
+    if peer.city != city and header.sender.city == city:
+        return Turned("wrong-issuer", "a neighbor cannot speak for our members")
+    if envelope.hops:
+        last = hop.last_record(envelope.hops)
+        if last.by != peer.node:
+            return Turned("malformed", "the last hop record is not the peer's")
+    elif header.sender != peer.node:
+        return Turned("malformed", "the peer's own hop record is missing")
+    return None
+
+
+def check_times(
+    header: RoutingHeader, now_ms: int, skew_ms: int, longest_ms: int
+) -> Turned | None:
+    """Refuse what is over, from the future, or would wait too long."""
+    if header.deadline_ms <= now_ms:
+        return Turned("deadline-passed", f"{now_ms - header.deadline_ms} ms ago")
+    if header.iat_ms > now_ms + skew_ms:
+        return Turned("not-yet-valid", f"{header.iat_ms - now_ms} ms ahead")
+    if header.deadline_ms - header.iat_ms > longest_ms:
+        return Turned("malformed", f"an exchange may last {longest_ms} ms at most")
+    return None
+
+
+def check_budget(envelope: Envelope, limit: int) -> Turned | None:
+    """Hold the exchange to its hop budget and to ours; one broker is one hop."""
+    carried = hop.count(envelope.hops) + 1
+    allowed = min(envelope.header.hops, limit)
+    if carried > allowed:
+        return Turned("hop-budget-exhausted", f"{carried} of {allowed} brokers")
+    return None
+
+
+def check_agreements(
+    header: RoutingHeader,
+    *,
+    city: CityId,
+    came_from: CityId,
+    goes_to: CityId,
+    a: Agreed,
+) -> Turned | None:
+    """Hold the exchange to the agreements with the city before and the city after us.
+
+    Args:
+        header: the routing header.
+        city: ours.
+        came_from: city of the peer that handed it over; ours for members.
+        goes_to: city of the next hop; ours when it stays here.
+        a: finds the agreement in force with a city.
+    """
+    across = header.sender.city != header.to.city
+    if across and header.data_class is DataClass.CLOSED:
+        return Turned("closed-outside-city", str(header.dataset_type))
+    if came_from != city:
+        turned = _covered(header, came_from, came_from, header.to.city != city, a)
+        if turned is not None:
+            return turned
+    if goes_to != city:
+        return _covered(header, city, goes_to, header.to.city != goes_to, a)
+    return None
+
+
+def _covered(
+    header: RoutingHeader, asking: CityId, other: CityId, transit: bool, a: Agreed
+) -> Turned | None:
+    agreement = a(other)
+    if agreement is None:
+        return Turned("no-agreement", f"with {other}")
+    terms = agreement.terms(asking)
+    if transit and not terms.transit:
+        return Turned("transit-refused", f"agreement {agreement.id}")
+    if header.dataset_type is None:
+        return None
+    refused = terms.refusal(
+        header.dataset_type, str(header.purpose), str(header.data_class)
+    )
+    return None if refused is None else Turned(refused, f"agreement {agreement.id}")
+
+
+def hop_record(
+    envelope: Envelope, *, by: NodeId, goes_to: str, now_ms: int, decision: str
+) -> hop.HopRecord:
+    """Build our hop record for this envelope."""
+    return hop.HopRecord(
+        by=by,
+        next=goes_to,
+        at_ms=now_ms,
+        decision=decision,
+        prev=hop.last_digest(envelope.hops, envelope.digest),
+    )
