@@ -158,7 +158,9 @@ def create_environment() -> None:
 def has_venv() -> bool:
     """Tell whether this Python can create an environment that has pip."""
     importlib.invalidate_caches()
-    return all(importlib.util.find_spec(name) for name in ("venv", "ensurepip"))
+    specs = [importlib.util.find_spec(name) for name in ("venv", "ensurepip")]
+    # An empty folder left by a removed package has a spec, but no origin.
+    return all(spec is not None and spec.origin is not None for spec in specs)
 
 
 def install_venv() -> None:

@@ -33,9 +33,9 @@ from protocol.errors import (
 )
 from protocol.hop import HopRecord
 from protocol.ids import DatasetTypeName, ExchangeId, NodeId, PurposeName, uuid7
-from protocol.membership import DataClass, Membership
+from protocol.membership import Credentials, DataClass, Membership
 from protocol.problem import PROBLEM, ProblemBody, Refusal, SignedProblem
-from protocol.request import Body, Credentials, Query
+from protocol.request import Body, Query
 from protocol.sealed import (
     RESPONSE_KEY_BYTES,
     OpeningKey,

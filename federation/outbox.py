@@ -37,10 +37,10 @@ WAITING, DEAD = "waiting", "dead"
 class Store(Protocol):
     """Runs work on the database (see `node.database`)."""
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction; durable when it returns."""
+    def write(self, job: Callable[[Connection], T], /) -> Awaitable[T]:
+        """Run `job` in a transaction; durable when awaited."""
 
-    def read(self, work: Callable[[Connection], T]) -> T:
+    def read(self, job: Callable[[Connection], T], /) -> T:
         """Run a short query."""
 
 
@@ -180,10 +180,10 @@ class Outbox:
             free -= 1
             task = asyncio.create_task(self._drain(NodeId(destination)))
             self._active[destination] = task
-            task.add_done_callback(lambda _, name=destination: self._ended(name))
+            task.add_done_callback(partial(self._ended, destination))
         return None if later is None else later / 1000
 
-    def _ended(self, destination: str) -> None:
+    def _ended(self, destination: str, _: asyncio.Task[None]) -> None:
         self._active.pop(destination, None)
         self.wake()
 

@@ -15,12 +15,12 @@ of the machine itself are dialed, and only where the caller says so.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientError,
@@ -32,7 +32,6 @@ from aiohttp import (
     WSMsgType,
     web,
 )
-from yarl import URL
 
 from federation.endpoint import Endpoint
 from federation.frames import MAX_PACKET_BYTES
@@ -179,18 +178,15 @@ async def dial(url: str, *, allow_plain: bool = False) -> Pipe:
         CannotConnect: nobody listens there, something else does, or the URL is one
             that must not be dialed.
     """
-    target = URL(url)
-    if target.scheme != "wss" and not (
-        allow_plain and target.scheme == "ws" and _is_loopback(target.host)
-    ):
-        raise CannotConnect(f"{target.scheme}: links need wss")
+    if not _may_dial(url, allow_plain=allow_plain):
+        raise CannotConnect("links need wss")
     session = ClientSession(
         connector=TCPConnector(ssl=client_tls(), limit=1),
         timeout=ClientTimeout(total=None),
     )
     try:
         socket = await session.ws_connect(
-            target,
+            url,
             protocols=(SUBPROTOCOL,),
             compress=0,
             max_msg_size=MAX_PACKET_BYTES,
@@ -198,7 +194,7 @@ async def dial(url: str, *, allow_plain: bool = False) -> Pipe:
         )
         if socket.protocol != SUBPROTOCOL:
             raise CannotConnect("what listens there does not speak of links")
-        return WebSocketPipe(socket, _shown_certificate(socket, target), session)
+        return WebSocketPipe(socket, _shown_certificate(socket), session)
     except (ClientError, OSError) as error:
         await session.close()
         raise CannotConnect(str(error)) from error
@@ -216,20 +212,25 @@ def dialing(*, allow_plain: bool = False) -> Connect:
     return connect
 
 
-def _shown_certificate(socket: ClientWebSocketResponse[bool], target: URL) -> bytes:
+def _shown_certificate(socket: ClientWebSocketResponse[bool]) -> bytes:
     """Returns the hash of the certificate that the listener has shown."""
-    if target.scheme == "ws":
-        return NO_CERTIFICATE
     tls = socket.get_extra_info("ssl_object")
-    der = tls.getpeercert(binary_form=True) if tls is not None else None
-    if not der:
-        raise CannotConnect("no certificate was shown")
-    return certificate_hash(der)
+    if tls is None:
+        return NO_CERTIFICATE
+    return certificate_hash(tls.getpeercert(binary_form=True))
 
 
-def _is_loopback(host: str | None) -> bool:
-    """Returns whether an address is of this machine; names must be literal."""
+def _may_dial(url: str, *, allow_plain: bool) -> bool:
+    """Returns whether a URL has TLS, or needs none."""
     try:
-        return ipaddress.ip_address(host or "").is_loopback
+        parts = urlsplit(url)
+        if parts.scheme == "wss":
+            return parts.hostname is not None
+        return (
+            allow_plain
+            and parts.scheme == "ws"
+            and ipaddress.ip_address(parts.hostname or "").is_loopback
+        )
     except ValueError:
-        return host == "localhost"
+        # A name is no proof of loopback: its address is whatever a resolver says.
+        return False

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import selectors
 from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
@@ -32,38 +31,34 @@ class Stuck(MachikuraError):
     slug = "internal"
 
 
-class _JumpingSelector(selectors.SelectSelector):
-    """A selector that lets time jump where it should wait."""
+class _Jump:
+    """Stands where the event loop waits for sockets, and lets time jump instead."""
 
-    def __init__(self, jump: Callable[[float], None]) -> None:
-        super().__init__()
-        self._jump = jump
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
 
-    def select(
-        self, timeout: float | None = None
-    ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Returns what is ready now, else jumps."""
-        ready = super().select(0)
-        if ready:
-            return ready
+    def select(self, timeout: float | None) -> tuple[()]:
+        """Returns at once; there are no sockets to be ready."""
         if timeout is None:
             raise Stuck("the simulated world waits for something that never comes")
         if timeout > 0:
-            self._jump(timeout)
-        return ready
+            self._advance(timeout)
+        return ()
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop on virtual time, which starts at 0.
 
-    Threads would race with virtual time, so what is meant for an executor runs at
-    once, in the loop.
+    It has timers, tasks and callbacks but neither sockets nor threads: a simulated
+    world cannot touch the real one. Threads would race with virtual time, so what is
+    meant for an executor runs at once, in the loop.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._now_s = 0.0
-        super().__init__(_JumpingSelector(self._advance))
         self._clock_resolution = _RESOLUTION_S
+        self._selector = _Jump(self._advance)
 
     def time(self) -> float:
         """Returns virtual seconds."""
@@ -71,6 +66,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _advance(self, seconds: float) -> None:
         self._now_s += seconds
+
+    def _process_events(self, _events: tuple[()]) -> None:
+        """Has nothing to do: no sockets."""
+
+    def _write_to_self(self) -> None:
+        """Has nothing to wake: the loop never sleeps."""
 
     def run_in_executor(
         self, executor: object, func: Callable[[*Ts], T], *args: *Ts

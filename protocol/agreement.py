@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Federation agreement: what two cities let pass, signed by both roots (requirement 49).
+"""Federation agreement: what two cities let pass, signed by both (requirement 49).
 
 The only source of trust across cities. JWS JSON serialization (RFC 7515, 7.2.1) with
 one signature by each root over the same payload; the first signature is the proposal,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dataset types: what a record of a kind is, and what each purpose needs of it.
 
-A dataset type (データセット種別) has a JSON Schema, a data class, purposes with the fields
-each needs (requirement 116: minimum necessary data), a legal basis, the evidence level
-that a consent must have, and the qualifications one of which a recipient must hold
-(requirements 109, 110). "Field" is always a top-level property of the record.
+A dataset type (データセット種別) has a JSON Schema, a data class, purposes with the
+fields each needs (requirement 116: minimum necessary data), a legal basis, the evidence
+level that a consent must have, and the qualifications one of which a recipient must
+hold (requirements 109, 110). "Field" is always a top-level property of the record.
 """
 
 from __future__ import annotations

@@ -203,9 +203,13 @@ def _consent(case: Case, consent: Consent, scope: Scope | None) -> Deny | None:
     if consent.evidence.level < case.dataset.evidence_level:
         needed = case.dataset.evidence_level
         return Deny("evidence-too-low", f"needs level {needed}")
-    if scope.records is not None and case.records is not None:
-        if not case.records & frozenset(scope.records):
-            return Deny("consent-record")
+    named = scope.records
+    if (
+        named is not None
+        and case.records is not None
+        and not case.records & frozenset(named)
+    ):
+        return Deny("consent-record")
     return None
 
 

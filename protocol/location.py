@@ -19,6 +19,7 @@ from pydantic import Field
 from protocol.canonical import b64url, unb64url
 from protocol.errors import Expired, Malformed
 from protocol.ids import CityId, DatasetTypeName, NodeId
+from protocol.membership import Credentials
 from protocol.model import Claims, Document, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
 from protocol.sealed import OpeningKey, SealingKey
@@ -40,11 +41,16 @@ class LocationGrant(Claims):
 
 
 class LinkGrant(Document):
-    """What a holder gets when a resident links it: its handle and a location grant."""
+    """What a holder gets when a resident links it: its handle and a location grant.
+
+    Attributes:
+        credentials: of the home node, so that directories can verify the grant.
+    """
 
     home: NodeId
     handle: Handle
     grant: str
+    credentials: Credentials | None = None
 
 
 class LocationEntry(Document):

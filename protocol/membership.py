@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who belongs to a city: operating key certificate, membership, member key.
 
-    city root key (offline) --signs--> operating certificate
-    operating key           --signs--> membership of each node (days, renewed by itself)
-    operating key           --signs--> member key: "a member of this city", without a name
+    city root key (offline) --> operating certificate
+    operating key --> membership of each node (lives for days, renewed by itself)
+    operating key --> member key: "a member of this city", without a name
 
 A membership carries the node's keys, roles, qualifications (requirements 109, 110) and
 the data classes it may handle. A node that the city removes is invalid everywhere once
@@ -21,7 +21,7 @@ from protocol.errors import Malformed
 from protocol.ids import CityId, NodeId
 from protocol.model import Claims, Document, Seconds, ShortText
 from protocol.sealed import PublicSealingKey
-from protocol.signature import Received, Signed, SingleKey
+from protocol.signature import MAX_TOKEN_BYTES, Received, Signed, SingleKey
 from protocol.suites import VerifyingKey
 
 OPERATING = "operating-certificate"
@@ -154,6 +154,13 @@ def verify_member_key(
     signed = received.verify(MemberKey, SingleKey(city, operating))
     signed.body.check_times(now, skew_s)
     return signed
+
+
+class Credentials(Document):
+    """Who speaks: membership, and the operating certificate that vouches for it."""
+
+    membership: Annotated[str, Field(max_length=MAX_TOKEN_BYTES)]
+    operating: Annotated[str, Field(max_length=MAX_TOKEN_BYTES)]
 
 
 class JoinRequest(Claims):

@@ -58,5 +58,5 @@ class Refusal:
 
 
 def describe(code: str) -> Entry:
-    """Return title and remedy of a code; unknown codes of newer peers get general words."""
+    """Return title and remedy; codes of newer peers get general words."""
     return CATALOG.get(code) or CATALOG["unknown-problem"]

@@ -61,7 +61,7 @@ CATALOG: dict[str, Entry] = {
         403,
         "Signature does not verify",
         "署名を検証できません",
-        "Sign with the key that the city registered; check that nothing changes the bytes on the way.",
+        "Sign with the key that the city registered; nothing may change the bytes.",
         "都市に登録した鍵で署名し、経路で改変されていないか確かめてください。",
     ),
     "unknown-key": Entry(
@@ -132,7 +132,7 @@ CATALOG: dict[str, Entry] = {
         "No answer in time",
         "時間内に応答がありません",
         "Ask again later; `machikura doctor` shows the silent hop.",
-        "しばらくして再送してください。応答のない中継は `machikura doctor` で分かります。",
+        "後で再送してください。応答のない中継は `machikura doctor` で分かります。",
     ),
     "hop-budget-exhausted": Entry(
         403,

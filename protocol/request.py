@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is asked, inside the sealed body: one tagged union, and who asks.
 
-`Body` is what HPKE seals: the sender's credentials, a fresh response key, and one query.
+`Body` is what HPKE seals: the sender's credentials, a fresh response key, one query.
 Record content travels as JSON *text*, so that the bytes a source signed stay as they
 are and floats never meet the canonical profile.
 """
@@ -13,6 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from protocol.ids import DatasetTypeName, NodeId, RecordId
+from protocol.membership import Credentials
 from protocol.model import Document, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
 from protocol.sealed import PublicSealingKey
@@ -22,11 +23,19 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 
 
 class Warrant(Document):
-    """What makes a read or push lawful: consent, ticket of the receiver, freshness."""
+    """What makes a read or push lawful, complete, so that it can be judged offline.
+
+    Attributes:
+        consent: signed by the home node.
+        ticket: sealed to the receiver: whose data, in its own name for the person.
+        proof: status list that says what became of the consent.
+        home: credentials of the home node, whose key signed consent and proof.
+    """
 
     consent: Token
     ticket: Token
     proof: Token | None = None
+    home: Credentials | None = None
 
 
 class WireRecord(Document):
@@ -107,17 +116,21 @@ class HolderTicket(Document):
 
 
 class ConsentPackage(Document):
-    """A consent as delivered to one recipient.
+    """A consent as delivered to one party.
 
     Attributes:
-        own_ticket: sealed to the recipient: who is meant, in its own name.
+        own_ticket: sealed to that party: who is meant, in its own name.
+        holders: how to reach the other side: the holders for a recipient, the
+            recipients for a holder that shall push.
         proof: the freshest status list at the time of sending.
+        home: credentials of the home node.
     """
 
     consent: Token
     own_ticket: Token
     holders: Annotated[tuple[HolderTicket, ...], Field(max_length=64)]
     proof: Token | None = None
+    home: Credentials | None = None
 
 
 class Revoke(Document):
@@ -168,10 +181,15 @@ class LinkClaim(Document):
 
 
 class RegisterLocation(Document):
-    """A holder registers what it holds under a grant; replaces its earlier entries."""
+    """A holder registers what it holds under a grant; replaces its earlier entries.
+
+    Attributes:
+        home: credentials of the home node that signed the grant.
+    """
 
     op: Literal["register-location"] = "register-location"
     grant: Token
+    home: Credentials | None = None
     dataset_types: Annotated[tuple[DatasetTypeName, ...], Field(max_length=256)]
 
 
@@ -217,13 +235,6 @@ Query: TypeAlias = Annotated[
     | Ping,
     Field(discriminator="op"),
 ]
-
-
-class Credentials(Document):
-    """Who speaks: membership, and the operating certificate that vouches for it."""
-
-    membership: Token
-    operating: Token
 
 
 class Body(Document):

@@ -114,7 +114,8 @@ def _column(name: str, by_key: Mapping[str, Column]) -> Column | None:
 
 def fitting(header: Sequence[str], candidates: Sequence[Profile]) -> list[Binding]:
     """Return the best bindings: none, one, or several that fit equally well."""
-    bound = [bind(header, profile) for profile in candidates]
+    tables = [profile for profile in candidates if profile.format == "table"]
+    bound = [bind(header, profile) for profile in tables]
     fit = [
         binding
         for binding in bound

@@ -24,7 +24,7 @@ _MAX_ID: Final = 200
 
 def narrow(text: str) -> str:
     """Return the text in half-width letters and digits, without space around it."""
-    return unicodedata.normalize("NFKC", text).strip()
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).strip()
 
 
 def identifier(text: str) -> str:

@@ -19,7 +19,7 @@ from vault.formats.problems import BadValue, problem
 from vault.formats.profile import Profile
 from vault.formats.record import read_record
 from vault.formats.rows import Limits, Row, RowProblem
-from vault.formats.screen import content_problem, is_my_number, names_my_number
+from vault.formats.screen import content_problem, is_my_number
 from vault.formats.values import read_subject
 
 _RECORD: Final = {"dataset_type", "content"}
@@ -122,7 +122,7 @@ class _Objects:
         names = tuple(value)
         if profile is not None:
             return cls(bind(names, profile), names)
-        best = fitting(names, [p for p in candidates if p.format == "ndjson"])
+        best = fitting(names, candidates)
         if len(best) == 1:
             return cls(best[0], names)
         if best:
@@ -142,7 +142,5 @@ class _Objects:
         missing = self._binding.missing_required
         for field in missing:
             yield problem(number, "value-missing", field)
-        if any(names_my_number(n) and content_problem({n: value[n]}) for n in names):
-            yield problem(number, "my-number-refused")
-        elif not missing:
+        if not missing:
             yield from read_record(number, self._binding, list(value.values()))

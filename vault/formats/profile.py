@@ -5,8 +5,7 @@ Profiles are data (JSON or TOML), so that an operator can bring in any table wit
 programmer. Those of the standard data sets and of common systems are in `profiles/`.
 
     {"name": "nursery-attendance", "title": {"ja": "登降園記録", "en": "Attendance"},
-     "format": "csv", "dataset_type": "childcare.attendance",
-     "subject": ["園児番号"], "source_id": ["date"],
+     "dataset_type": "childcare.attendance", "subject": ["園児番号"],
      "columns": [{"names": ["日付"], "field": "date", "type": "date",
                   "required": true}]}
 """
@@ -54,7 +53,7 @@ Kind: TypeAlias = Literal[
 
 Scalar: TypeAlias = str | int | float | bool
 
-_NOISE: Final = re.compile(r"[\s_\-‐‑–—・:*※\"'.]")
+_NOISE: Final = re.compile("[\\s_\\-‐‑–—・:*※\"'.\u200b\ufeff]")
 _UNIT: Final = re.compile(
     r"\((?:円|税込|税抜|cm|kg|mmhg|mg/dl|g/dl|u/l|iu/l|%|kwh|m3|m|km|人|回|点|pt|分|歳"
     r"|℃|任意|必須)\)$"
@@ -128,8 +127,8 @@ class Profile(Request):
     """How one kind of table becomes records of one dataset type.
 
     Attributes:
-        format: `csv`, `ndjson` (members of an object instead of columns) or `fhir`
-            (where only `subject` counts).
+        format: `table` for CSV, and for NDJSON whose members are its columns; `fhir`,
+            where only `subject` counts.
         dataset_type: what every row becomes; None for FHIR alone.
         encoding: of a CSV file; None finds it out.
         delimiter: of a CSV file; None finds it out.
@@ -143,7 +142,7 @@ class Profile(Request):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,60}$")]
     title: dict[str, ShortText] = {}
-    format: Literal["csv", "ndjson", "fhir"] = "csv"
+    format: Literal["table", "fhir"] = "table"
     dataset_type: DatasetTypeName | None = None
     encoding: Literal["utf-8", "cp932", "euc_jp", "utf-16"] | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None

@@ -49,8 +49,8 @@ def read_rows(
     """
     if format not in FORMATS:
         raise Misuse("the format must be one of " + ", ".join(FORMATS))
-    if profile is not None and profile.format != format:
-        raise Misuse(f"the profile {profile.name} is for {profile.format}")
+    if profile is not None and (profile.format == "fhir") != (format == "fhir"):
+        raise Misuse(f"the profile {profile.name} is for another format")
     limits = limits or Limits()
     if format == "fhir":
         return read_fhir(stream, profile, limits)

@@ -26,7 +26,7 @@ _MY_NUMBER_NAMES: Final = (
     "individualnumber",
     "kojinbango",
 )
-_TWELVE_DIGITS: Final = re.compile(r"(?<!\d)\d{4}[ -]?\d{4}[ -]?\d{4}(?!\d)")
+_TWELVE_DIGITS: Final = re.compile(r"(?<!\d)\d{4}\D?\d{4}\D?\d{4}(?!\d)")
 _SPREADSHEET_TAIL: Final = re.compile(r"\.0+$")
 _MAX_DEPTH: Final = 16
 
@@ -60,7 +60,7 @@ def text_problem(text: str) -> str | None:
         return "lone-surrogate"
     if _CONTROL.search(text):
         return "control-character"
-    if not text.isascii() or "number" in text.casefold():
+    if _TWELVE_DIGITS.search(text):
         plain = unicodedata.normalize("NFKC", text)
         if names_my_number(plain) and any(
             looks_like_my_number(found) for found in _TWELVE_DIGITS.findall(plain)

@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 from vault.formats.binding import Binding, bind, fitting, remarks
 from vault.formats.problems import problem
-from vault.formats.profile import Profile
+from vault.formats.profile import Profile, key_of
 from vault.formats.quoting import delimiter_of, records
 from vault.formats.record import read_record
 from vault.formats.rows import Limits, Row, RowProblem
@@ -86,8 +86,12 @@ def _row(
 
 def _is_header_again(cells: list[str], binding: Binding) -> bool:
     """Tell a header in two languages, or repeated on each printed page, from data."""
-    again = bind(cells, binding.profile)
-    return len(again.places) > 1 and len(again.places) * 2 > len(binding.places)
+    first = [c for c in binding.profile.columns if c.field in binding.places][:3]
+    return len(first) > 1 and all(
+        key_of(cells[binding.places[column.field]]) in column.keys
+        for column in first
+        if binding.places[column.field] < len(cells)
+    )
 
 
 def _header(
@@ -119,9 +123,8 @@ def _header(
 def _chosen(
     rows: list[tuple[int, list[str]]], candidates: Sequence[Profile]
 ) -> tuple[int, Binding | RowProblem]:
-    tables = [profile for profile in candidates if profile.format == "csv"]
     for number, cells in rows:
-        best = fitting(cells, tables)
+        best = fitting(cells, candidates)
         if len(best) == 1:
             return number, best[0]
         if best:

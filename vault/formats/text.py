@@ -42,9 +42,7 @@ class Unreadable(Exception):
         self.code = code
 
 
-def lines(
-    stream: BinaryIO, encoding: str | None, max_characters: int
-) -> Iterator[str]:
+def lines(stream: BinaryIO, encoding: str | None, max_characters: int) -> Iterator[str]:
     """Yield the lines without their ends, whichever of CR, LF and CRLF those are.
 
     Args:

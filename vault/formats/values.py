@@ -21,9 +21,26 @@ from vault.formats.screen import is_my_number, text_problem
 from vault.formats.text import UNREADABLE
 
 _EMPTY: Final = frozenset(
-    ("", "-", "--", "―", "—", "‐", "ー", "−", "n/a", "na", "null", "none", "不明", "未定")  # noqa: RUF001 look-alikes of a dash
+    (
+        "",
+        "-",
+        "--",
+        "―",
+        "—",
+        "‐",
+        "ー",
+        "−",
+        "n/a",
+        "na",
+        "null",
+        "none",
+        "不明",
+        "未定",
+    )  # noqa: RUF001 look-alikes of a dash
 )
-_YES: Final = frozenset("1 ○ ◯ 〇 ● ◎ レ ✓ ✔ 有 有り あり 可 はい 済 該当 true yes y on".split())
+_YES: Final = frozenset(
+    "1 ○ ◯ 〇 ● ◎ レ ✓ ✔ 有 有り あり 可 はい 済 該当 true yes y on".split()
+)
 _NO: Final = frozenset(
     "0 × ✕ ✗ ☓ 無 無し なし 不可 いいえ 未 非該当 false no n off".split()
 )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database's revisions, run by Alembic through `node.schema`."""
