@@ -43,7 +43,8 @@ city_keys = Table(
     "city_keys",
     metadata,
     Column("kid", String(43), primary_key=True),
-    Column("node", String(80), nullable=False),
+    Column("node", String(80)),  # None: a nameless member key
+    Column("retired", BigInteger),
 )
 
 city_member_keys = Table(

@@ -2,9 +2,9 @@
 """How a SQLite file is opened: durable, private, readable while it is written.
 
 WAL with `synchronous=FULL`: in a power-loss trial NORMAL lost every acknowledged
-commit, FULL none. The driver runs in autocommit mode, so that transactions begin and end where
-`node.database` says, not where the driver guesses. SQLAlchemy never shows parameters in
-its errors: they are personal data.
+commit, FULL none. The driver runs in autocommit mode, so that transactions begin and
+end where `node.transaction` says, not where the driver guesses. SQLAlchemy never shows
+parameters in its errors: they are personal data.
 """
 
 from __future__ import annotations

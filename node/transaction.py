@@ -77,6 +77,7 @@ class Group:
 
 
 def on_snapshot(connection: Connection, job: Callable[[Connection], T]) -> T:
+    """Run `job` so that all its queries see one state, and take back what it wrote."""
     raw = driver(connection)
     raw.execute("BEGIN")
     try:
@@ -124,6 +125,7 @@ def _run_one(
 
 
 def commit(connection: Connection) -> StorageFailed | None:
+    """Commit what `run` began; return why that failed, or None when it is on disk."""
     raw = driver(connection)
     try:
         if connection.in_transaction():

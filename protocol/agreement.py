@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from protocol.canonical import b64url, parse_json, unb64url
 from protocol.errors import BadSignature, Malformed, WrongAudience
 from protocol.ids import CityId, DatasetTypeName, MunicipalCode, PurposeName
-from protocol.membership import OPERATING, DataClass
+from protocol.membership import OPERATING, DataClass, OperatingCertificate
 from protocol.model import Document, Request, Seconds, ShortText
 from protocol.signature import Received, SingleKey, typ_of
 from protocol.suites import Signer, VerifyingKey
@@ -97,7 +97,9 @@ class AgreementBody(Document):
         return self.b if city == self.a.city else self.a
 
     def terms(self, asking: CityId) -> Terms:
-        """Return what `asking` may ask of the other."""
+        """Return what `asking` may ask of the other; a stranger may ask nothing."""
+        if not self.concerns(asking):
+            return Terms()
         return self.a_to_b if asking == self.a.city else self.b_to_a
 
     def concerns(self, city: CityId) -> bool:
@@ -191,7 +193,7 @@ class Agreement(Document):
         except ValidationError as error:
             raise Malformed("not an agreement file") from error
         body = AgreementBody.decode(unb64url(shape.payload), _MAX_BYTES)
-        if body.a.city == body.b.city or body.a.root == body.b.root:
+        if body.a.city == body.b.city or body.a.root_key() == body.b.root_key():
             raise Malformed("an agreement has two different cities")
         if body.ends <= body.starts:
             raise Malformed("the agreement ends before it starts")
@@ -203,12 +205,13 @@ class Agreement(Document):
             party = roots.get(received.kid)
             if party is None or party.city in signed:
                 raise BadSignature("signed by neither of the two roots")
-            party.root_key().verify(
-                received.signature, f"{one.protected}.{shape.payload}".encode("ascii")
-            )
+            received.check(SingleKey(party.city, party.root_key()))
             signed.append(party.city)
         for party in (body.a, body.b):
             # Only that the root made it; its dates matter when it is used.
-            certificate = Received.parse(party.operating, OPERATING)
-            certificate.check(SingleKey(party.city, party.root_key()))
+            certificate = Received.parse(party.operating, OPERATING).verify(
+                OperatingCertificate, SingleKey(party.city, party.root_key())
+            )
+            if certificate.body.sub != party.city:
+                raise Malformed("the operating certificate is for another city")
         return cls(body=body, signed_by=tuple(signed), wire=wire)

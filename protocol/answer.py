@@ -17,9 +17,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protocol.errors import Malformed, TooLarge
 from protocol.hop import MAX_HOPS
@@ -150,6 +150,12 @@ class AnswerBody(Claims):
     result: Result | None = None
     problem: ProblemBody | None = None
 
+    @model_validator(mode="after")
+    def _one_outcome(self) -> Self:
+        if (self.result is None) == (self.problem is None):
+            raise ValueError("an answer holds either a result or a problem")
+        return self
+
 
 class AnswerType(IntEnum):
     """First byte on the wire."""
@@ -191,8 +197,14 @@ class AnswerEnvelope:
 
 
 def prepend_hop(answer: bytes, line: bytes) -> bytes:
-    """Put a broker's hop record line in front, without taking the answer apart."""
+    """Put a broker's hop record line in front, without taking the answer apart.
+
+    Raises:
+        Malformed: the stated length of the hop records is not that of the answer.
+    """
     if len(answer) < _PREFIX.size:
         raise Malformed("truncated answer")
     kind, hops = _PREFIX.unpack_from(answer)
+    if hops > len(answer) - _PREFIX.size:
+        raise Malformed("truncated answer")
     return _PREFIX.pack(kind, hops + len(line)) + line + answer[_PREFIX.size :]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from typing import Any, TypeAlias
 
 import orjson
@@ -81,6 +82,9 @@ def _check_profile(value: object, depth: int) -> None:
         raise Malformed("floats are not allowed in signed documents")
     elif kind is int and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:  # type: ignore[operator]  # narrowed by type()
         raise Malformed("integer beyond 2**53")
+    elif value is not None and not isinstance(value, (str, int)):
+        # orjson would also encode dates, UUIDs and data classes, in spellings of its own.
+        raise Malformed("only JSON values have a canonical form")
 
 
 def parse_json(
@@ -90,7 +94,8 @@ def parse_json(
 
     Raises:
         TooLarge: more bytes or levels than allowed.
-        Malformed: invalid JSON or UTF-8, duplicate members, NaN, lone surrogates.
+        Malformed: invalid JSON or UTF-8, duplicate members, NaN, infinite numbers,
+            lone surrogates.
     """
     if len(data) > max_bytes:
         raise TooLarge(f"JSON of {len(data)} bytes, limit {max_bytes}")
@@ -98,7 +103,10 @@ def parse_json(
     try:
         text = data.decode("utf-8")
         value: Json = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse_constant
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
         )
         # Lone surrogates survive json.loads and cannot be encoded again.
         orjson.dumps(value)
@@ -142,6 +150,14 @@ def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 def _refuse_constant(name: str) -> Json:
     raise Malformed("NaN and Infinity are not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        # 1e400: encoded again it would be `null`.
+        raise Malformed("number beyond the range of a double")
+    return value
 
 
 def b64url(data: bytes) -> str:

@@ -280,6 +280,8 @@ def _intersection(
     if scope is not None and scope.records is not None:
         allowed = frozenset(scope.records)
         records = allowed if records is None else records & allowed
+    if records is not None and not records:
+        return Deny("nothing-left", "no record is in every clause")
     return Permit(fields, records, cut, consent.jti)
 
 

@@ -78,7 +78,7 @@ class RoutingHeader(Document):
         iat_ms, deadline_ms: nothing waits past the deadline.
     """
 
-    v: Literal[1] = 1
+    v: Annotated[int, Field(ge=1, le=1)] = 1
     id: ExchangeId
     kind: Kind
     sender: NodeId

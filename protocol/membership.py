@@ -149,10 +149,16 @@ def verify_membership(
 def verify_member_key(
     token: str, city: CityId, operating: VerifyingKey, now: int, skew_s: int
 ) -> Signed[MemberKey]:
-    """Check a nameless member key against the city's operating key."""
+    """Check a nameless member key against the city's operating key.
+
+    Raises:
+        ProtocolViolation: any fault. The caller MUST hold `aud` to the consent.
+    """
     received = Received.parse(token, MEMBER_KEY)
     signed = received.verify(MemberKey, SingleKey(city, operating))
     signed.body.check_times(now, skew_s)
+    signed.body.verifying_key()
+    signed.body.sealing.load()
     return signed
 
 

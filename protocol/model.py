@@ -56,7 +56,9 @@ class Document(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise Malformed(f"{cls.__name__}: {place}: {first['msg']}") from error
+            # Both can hold the peer's own words, of any length.
+            detail = f"{cls.__name__}: {place[:96]}: {first['msg'][:160]}"
+            raise Malformed(detail) from error
 
 
 class Claims(Document):

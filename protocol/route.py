@@ -16,7 +16,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from protocol.errors import Malformed, TooLarge
+from protocol.errors import Malformed, TooLarge, WrongAudience
 from protocol.ids import CityId, NodeId
 from protocol.membership import (
     Membership,
@@ -102,7 +102,8 @@ def verify_announcement(
      2. Each inner one is addressed to the city that wraps it, and signed with the
         operating key that this city vouches for.
      3. Paths shrink by exactly one city per layer and never hold a city twice, nor us.
-     4. Origin and its keys are the same in all layers.
+     4. Origin and its keys are the same in all layers; the keys are the origin's, and
+        its own announcement is signed with the operating key among them.
 
     Raises:
         ProtocolViolation: any fault.
@@ -118,6 +119,8 @@ def verify_announcement(
         body = layer.body
         if body.next_city is None or len(body.path) < 2:
             raise Malformed("the announcement does not say who comes next")
+        if body.next_city.city != body.path[1]:
+            raise Malformed("the announcement has the keys of another city")
         certificate = verify_operating(
             body.next_city.operating,
             body.path[1],
@@ -125,15 +128,19 @@ def verify_announcement(
             now,
             skew_s,
         )
-        key = certificate.body.verifying_key()
-        inner = _layer(wrapped, body.path[1], key, CityId(body.iss), now, skew_s)
+        operating = certificate.body.verifying_key()
+        inner = _layer(wrapped, body.path[1], operating, CityId(body.iss), now, skew_s)
         same = inner.body.origin == body.origin and inner.body.keys == body.keys
         if inner.body.path != body.path[1:] or not same:
             raise Malformed("the layers of the announcement do not fit together")
         layer = inner
     if layer.body.path != (layer.body.origin,):
         raise Malformed("the innermost announcement must be the origin's own")
-    verify_city_keys(outer.body.keys, now, skew_s)
+    if layer.body.keys.city != layer.body.origin:
+        # Otherwise any neighbor could hand out keys of its own making for any city.
+        raise Malformed("the announcement has the keys of another city")
+    if verify_city_keys(layer.body.keys, now, skew_s)[0] != operating:
+        raise Malformed("the origin's announcement is not signed with the origin's key")
     return outer
 
 
@@ -150,7 +157,7 @@ def _layer(
     )
     signed.body.check_times(now, skew_s)
     if signed.body.aud != audience:
-        raise Malformed("a layer of the announcement is for another city")
+        raise WrongAudience("a layer of the announcement is for another city")
     return signed
 
 

@@ -1,104 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sealed records (データ実体) with versions.
-
-A record's content is sealed under a fresh key of its own, which is wrapped by the
-person's key. Both ciphertexts are bound to record id, version, dataset type and the
-vault's own subject id, so nothing opens in another row. The subject id and not the
-handle is bound, since records are imported before their person is linked.
-
-Inside the seal stands one line of JSON (the record's time as written, and where a
-received record came from), a line feed, and the content as JSON text, byte for byte as
-it came in. In clear: the time in whole seconds, for range queries.
+"""The records (データ実体) of one node, with versions; content is sealed.
 
 Changes carry the version they were made on; a stale one is a `Conflict`. Former
-versions are kept until the record is deleted.
+versions are kept until the record is deleted. In clear stands the record's time in
+whole seconds, for range queries; see `vault.sealed_record` for what is inside the seal.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
-import orjson
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    delete,
-    func,
-    insert,
-    literal_column,
-    select,
-    update,
-)
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from protocol.box import KEY_BYTES, NONCE_BYTES, Box
-from protocol.errors import CannotOpen
-from protocol.ids import DatasetTypeName, ExchangeId, NodeId, RecordId, uuid7
-from protocol.model import Document, ShortText
+from protocol.ids import DatasetTypeName, NodeId, RecordId, uuid7
 from vault.errors import Conflict, NotFound
 from vault.keyring import Entropy, Keyring, SubjectId
 from vault.moments import EARLIEST, LATEST, text_of
+from vault.sealed_record import Draft, OpenRecord, open_record, seal_record
 from vault.statements import Hot
 from vault.tables import record_attributes, record_versions, records
 
 
-class Origin(Document):
-    """Where a received record came from.
+class Held(StrEnum):
+    """Which records are meant: those of this organization, or received ones."""
 
-    Attributes:
-        provider: who sent it (the city when the provider is hidden).
-        record: its id there.
-        version: its version there.
-        consent: under which consent.
-        exchange: by which exchange.
-    """
-
-    provider: ShortText
-    record: RecordId
-    version: int
-    consent: ShortText
-    exchange: ExchangeId
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What is to be stored, checked before (`vault.intake`).
-
-    Attributes:
-        subject, dataset_type: whose, of what type.
-        content: JSON text of an object.
-        time: the record's time as written; None where the type has none.
-        time_s: the same in seconds, or when it came in.
-        source_index: blind index of what the source calls it; unique.
-        attributes: blind indexes of searchable fields.
-        origin, consent_index, retain_until: of received records.
-    """
-
-    subject: SubjectId
-    dataset_type: DatasetTypeName
-    content: bytes
-    time: str | None
-    time_s: int
-    source_index: bytes | None = None
-    attributes: tuple[bytes, ...] = ()
-    origin: Origin | None = None
-    consent_index: bytes | None = None
-    retain_until: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRecord:
-    """A record in clear, for as long as it is needed."""
-
-    id: RecordId
-    subject: SubjectId
-    dataset_type: DatasetTypeName
-    version: int
-    time: str | None
-    content: bytes
-    origin: Origin | None
-    changed_ms: int
+    OWN = "own"
+    RECEIVED = "received"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +54,321 @@ _ROW = (
 )
 _BY_ID = Hot(select(*_ROW).where(_c.id == bindparam("id")))
 _BY_SOURCE = Hot(select(*_ROW).where(_c.source_index == bindparam("source_index")))
-_BY_TIME = Hot(
-    select(*_ROW)
-    .where(
-        _c.subject == bindparam("subject"),
-        _c.dataset_type == bindparam("dataset_type"),
-        _c.time_s >= bindparam("since_s"),
-        _c.time_s < bindparam("until_s"),
-        _c.stopped == literal_column("0"),
-        # Own records, received ones, or both.
-        (_c.consent_index.is_(None)).in_([bindparam("own"), bindparam("own_too")]),
+
+
+def _by_time(*held: Any) -> Hot:  # SQL conditions have no narrower common type
+    return Hot(
+        select(*_ROW)
+        .where(
+            _c.subject == bindparam("subject"),
+            _c.dataset_type == bindparam("dataset_type"),
+            _c.time_s >= bindparam("since_s"),
+            _c.time_s < bindparam("until_s"),
+            _c.stopped == 0,
+            *held,
+        )
+        .order_by(_c.time_s, _c.id)
+        .limit(bindparam("limit"))
     )
-    .order_by(_c.time_s, _c.id)
-    .limit(bindparam("limit"))
-)
+
+
+_BY_TIME = {
+    Held.OWN: _by_time(_c.consent_index.is_(None)),
+    Held.RECEIVED: _by_time(_c.consent_index.is_not(None)),
+    Held.BOTH: _by_time(),
+}
 _INSERT = Hot(insert(records))
 _ATTRIBUTE = Hot(insert(record_attributes))
+
+
+class Records:
+    """The records of one node."""
+
+    def __init__(self, *, node: NodeId, keyring: Keyring, entropy: Entropy) -> None:
+        self._prefix = f"urn:machikura:{node.city}:{node.label}:"
+        self._keyring = keyring
+        self._entropy = entropy
+
+    def add(self, connection: Connection, draft: Draft, now_ms: int) -> RecordId:
+        """Store a new record as version 1.
+
+        Raises:
+            Conflict: the source id is taken.
+            NotFound, Erased: no such subject.
+        """
+        serial = str(uuid7(now_ms, self._entropy(10)))
+        wrapped, sealed = self._seal(connection, draft, serial, 1)
+        _INSERT.run(
+            connection,
+            id=serial,
+            subject=draft.subject,
+            dataset_type=draft.dataset_type,
+            version=1,
+            time_s=draft.time_s,
+            changed_ms=now_ms,
+            source_index=draft.source_index,
+            consent_index=draft.consent_index,
+            retain_until=draft.retain_until,
+            stopped=0,
+            wrapped=wrapped,
+            sealed=sealed,
+        )
+        self._index(connection, serial, draft.attributes)
+        return RecordId(self._prefix + serial)
+
+    def replace(
+        self,
+        connection: Connection,
+        record: RecordId,
+        draft: Draft,
+        now_ms: int,
+        *,
+        expected_version: int | None = None,
+    ) -> int:
+        """Store the next version and keep the former one; return its number.
+
+        Args:
+            connection: the caller's transaction.
+            record: which.
+            draft: new content, of the same subject and type.
+            now_ms: the time.
+            expected_version: the version the change was made on; None means whichever.
+
+        Raises:
+            NotFound: no such record.
+            Conflict: another version is there, or the draft is of another subject or
+                type.
+        """
+        known = self.get(connection, record)
+        if expected_version not in (None, known.version):
+            raise Conflict(f"version {known.version} is there")
+        if (known.subject, known.dataset_type) != (draft.subject, draft.dataset_type):
+            raise Conflict("a record keeps its subject and dataset type")
+        serial, version = self._serial(record), known.version + 1
+        columns = [column.name for column in record_versions.c]
+        connection.execute(
+            insert(record_versions).from_select(
+                columns,
+                select(*(records.c[name] for name in columns)).where(_c.id == serial),
+            )
+        )
+        wrapped, sealed = self._seal(connection, draft, serial, version)
+        changed = connection.execute(
+            update(records)
+            .where(_c.id == serial, _c.version == known.version)
+            .values(
+                version=version,
+                time_s=draft.time_s,
+                changed_ms=now_ms,
+                retain_until=draft.retain_until,
+                wrapped=wrapped,
+                sealed=sealed,
+            )
+        )
+        if changed.rowcount != 1:
+            raise Conflict("the record changed in the meantime")
+        connection.execute(
+            delete(record_attributes).where(record_attributes.c.record == serial)
+        )
+        self._index(connection, serial, draft.attributes)
+        return version
+
+    def get(self, connection: Connection, record: RecordId) -> OpenRecord:
+        """Return a record in clear.
+
+        Raises:
+            NotFound: not here, of another node, or its person was erased.
+            CannotOpen: the row was altered.
+        """
+        row = _BY_ID.run(connection, id=self._serial(record)).fetchone()
+        if row is None:
+            raise NotFound("no such record")
+        return self._open(connection, row)
+
+    def by_source(
+        self, connection: Connection, source_index: bytes
+    ) -> OpenRecord | None:
+        """Return the record that the source calls so, None if there is none."""
+        row = _BY_SOURCE.run(connection, source_index=source_index).fetchone()
+        return None if row is None else self._open(connection, row)
+
+    def of_subject(
+        self,
+        connection: Connection,
+        subject: SubjectId,
+        dataset_type: str,
+        *,
+        since_s: int = EARLIEST,
+        until_s: int = LATEST,
+        limit: int = 1000,
+        held: Held = Held.OWN,
+    ) -> list[OpenRecord]:
+        """Return records of one subject and type, oldest first. One statement.
+
+        Args:
+            connection: a read connection.
+            subject: whose.
+            dataset_type: of which type.
+            since_s, until_s: record time, `until_s` exclusive.
+            limit: at most so many.
+            held: own records or received ones; stopped ones never.
+
+        Raises:
+            CannotOpen: a row was altered.
+            Erased: the rows outlived the person's key.
+        """
+        rows = (
+            _BY_TIME[held]
+            .run(
+                connection,
+                subject=subject,
+                dataset_type=dataset_type,
+                since_s=since_s,
+                until_s=until_s,
+                limit=limit,
+            )
+            .fetchall()
+        )
+        return [self._open(connection, row) for row in rows]
+
+    def versions(self, connection: Connection, record: RecordId) -> list[OpenRecord]:
+        """Return the former versions, oldest first, and the present one last."""
+        present, columns = self.get(connection, record), record_versions.c
+        rows = connection.execute(
+            select(*(record_versions.c[column.name] for column in _ROW))
+            .where(columns.id == self._serial(record))
+            .order_by(columns.version)
+        )
+        former = [self._open(connection, tuple(row)) for row in rows.fetchall()]
+        return [*former, present]
+
+    def delete(
+        self,
+        connection: Connection,
+        record: RecordId,
+        *,
+        expected_version: int | None = None,
+    ) -> None:
+        """Delete a record with all its versions.
+
+        Raises:
+            NotFound: no such record.
+            Conflict: another version than expected is there.
+        """
+        serial = self._serial(record)
+        row = _BY_ID.run(connection, id=serial).fetchone()
+        if row is None:
+            raise NotFound("no such record")
+        if expected_version not in (None, row[3]):
+            raise Conflict(f"version {row[3]} is there")
+        self.delete_serials(connection, [serial])
+
+    def delete_serials(self, connection: Connection, serials: list[str]) -> None:
+        """Delete records by their serials, with versions and index entries."""
+        for start in range(0, len(serials), 500):
+            some = serials[start : start + 500]
+            for column in (record_attributes.c.record, record_versions.c.id, _c.id):
+                connection.execute(delete(column.table).where(column.in_(some)))
+
+    def counts(
+        self, connection: Connection, subject: SubjectId, held: Held = Held.BOTH
+    ) -> tuple[Count, ...]:
+        """Return what there is of a subject, by dataset type."""
+        query = (
+            select(
+                _c.dataset_type, func.count(), func.min(_c.time_s), func.max(_c.time_s)
+            )
+            .where(_c.subject == subject)
+            .group_by(_c.dataset_type)
+            .order_by(_c.dataset_type)
+        )
+        if held is not Held.BOTH:
+            null = _c.consent_index.is_(None)
+            query = query.where(null if held is Held.OWN else ~null)
+        return tuple(
+            Count(DatasetTypeName(name), count, text_of(first), text_of(last))
+            for name, count, first, last in connection.execute(query)
+        )
+
+    def serials(
+        self, connection: Connection, subject: SubjectId, dataset_type: str
+    ) -> list[str]:
+        """Return the serials of own records of one subject and type, unopened."""
+        query = select(_c.id).where(
+            _c.subject == subject,
+            _c.dataset_type == dataset_type,
+            _c.consent_index.is_(None),
+        )
+        return list(connection.execute(query).scalars())
+
+    def remove(self, connection: Connection, subject: SubjectId) -> int:
+        """Delete every record of a subject; return how many there were."""
+        query = select(_c.id).where(_c.subject == subject)
+        serials = list(connection.execute(query).scalars())
+        self.delete_serials(connection, serials)
+        return len(serials)
+
+    def move(
+        self, connection: Connection, source: SubjectId, target: SubjectId
+    ) -> None:
+        """Seal every record of `source` anew as one of `target`, versions included."""
+        for table in (records, record_versions):
+            columns = [table.c[column.name] for column in _ROW]
+            rows = connection.execute(
+                select(*columns).where(table.c.subject == source)
+            ).fetchall()
+            for row in rows:
+                opened = self._open(connection, tuple(row))
+                draft = Draft(
+                    target,
+                    opened.dataset_type,
+                    opened.content,
+                    opened.time,
+                    0,
+                    origin=opened.origin,
+                )
+                sealed = self._seal(connection, draft, row.id, row.version)
+                connection.execute(
+                    update(table)
+                    .where(table.c.id == row.id, table.c.version == row.version)
+                    .values(subject=target, wrapped=sealed[0], sealed=sealed[1])
+                )
+
+    def all(self, connection: Connection) -> Iterator[OpenRecord]:
+        """Yield every record that opens, by subject: to build indexes anew.
+
+        Rows that outlived their person's key are passed over.
+        """
+        rows = connection.execute(select(*_ROW).order_by(_c.subject))
+        for row in rows:
+            try:
+                yield self._open(connection, tuple(row))
+            except NotFound:
+                continue
+
+    def index(
+        self, connection: Connection, record: RecordId, attributes: tuple[bytes, ...]
+    ) -> None:
+        """Put the blind indexes of a record's searchable fields in place."""
+        self._index(connection, self._serial(record), attributes)
+
+    def _index(
+        self, connection: Connection, serial: str, attributes: tuple[bytes, ...]
+    ) -> None:
+        for attribute in attributes:
+            _ATTRIBUTE.run(connection, attribute_index=attribute, record=serial)
+
+    def _serial(self, record: str) -> str:
+        if not record.startswith(self._prefix):
+            raise NotFound("no such record")
+        return record[len(self._prefix) :]
+
+    def _seal(
+        self, connection: Connection, draft: Draft, serial: str, version: int
+    ) -> tuple[bytes, bytes]:
+        person = self._keyring.person(connection, draft.subject)
+        return seal_record(person, self._entropy, draft, serial, version)
+
+    def _open(self, connection: Connection, row: Any) -> OpenRecord:
+        person = self._keyring.person(connection, row[1])
+        return open_record(person, row, self._prefix)

@@ -18,7 +18,7 @@ from federation.link import Link, NoticeHandler, RequestHandler
 from federation.ports import Payload
 from federation.simulation import Network
 from federation.virtual import START_MS
-from protocol.errors import BadSignature, UnknownKey
+from protocol.errors import BadSignature, Malformed, UnknownKey
 
 NEVER_MS = START_MS + 10 * 365 * 86_400_000
 
@@ -55,7 +55,10 @@ class TrustingIdentity:
 
     def verify_peer(self, credentials: bytes, /) -> PeerIdentity:
         """Knows the key of everybody."""
-        node = credentials.decode()
+        try:
+            node = credentials.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed from error
         if self._trusted is not None and node not in self._trusted:
             raise UnknownKey(node)
         key = signing_key(node).verify_key

@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The settings of a node: frozen, read once at start, one line each.
+
+A TOML file, then the environment: `MACHIKURA_API__PORT=9000` is `port` in the table
+`[api]`, and wins. A key that no setting has is refused, in nested tables and in the
+environment too, because it is a typo. Secrets are never settings: settings name the
+files that hold them, so that they work as systemd credentials or container secrets.
+
+Errors name the setting and the fault, never the value.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from protocol.errors import Misuse
+from protocol.ids import CityId, MunicipalCode, NodeId
+from protocol.membership import Role
+from protocol.suites import Suite
+
+PREFIX = "MACHIKURA_"
+CONFIG_VARIABLE = "MACHIKURA_CONFIG"
+"""Names the file; the only variable with the prefix that is no setting."""
+
+FILE_NAME = "machikura.toml"
+
+Positive: TypeAlias = Annotated[int, Field(gt=0)]
+Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
+Rate: TypeAlias = Annotated[float, Field(gt=0)]
+
+
+class BadSettings(Misuse):
+    """The settings cannot be used; the detail names each fault on a line of its own."""
+
+
+def setting(default: Any, sentence: str, *, unit: str = "") -> Any:
+    """Declare one setting; `...` as default makes it required."""
+    extra = {"unit": unit} if unit else None
+    return Field(default, description=sentence, json_schema_extra=extra)
+
+
+class Table(BaseModel):
+    """A table of the settings file: closed and frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Words(Table):
+    """A name as people read it."""
+
+    ja: str = setting("", "Name in Japanese.")
+    en: str = setting("", "Name in English.")
+
+
+class NodeTable(Table):
+    """Who this node is."""
+
+    id: NodeId = setting(..., "Id of this node: city, slash, label.")
+    title: Words = setting(Words(), "Name of the organization, as residents see it.")
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)] = setting(
+        (Role.VAULT,), "What this node does; the city confirms it in the membership."
+    )
+
+
+class CityTable(Table):
+    """The city that this node belongs to."""
+
+    title: Words = setting(Words(), "Name of the city.")
+    municipal_code: MunicipalCode | None = setting(
+        None, "全国地方公共団体コード, six digits with check digit."
+    )
+    root_key_file: Path | None = setting(
+        None, "The city's public root key (JWK); empty: city-root.jwk in data_dir."
+    )
+
+
+class MasterKeyTable(Table):
+    """Where the key comes from that seals all others; exactly one of the two."""
+
+    passphrase_file: Path | None = setting(
+        None, "File with a passphrase, from which Argon2id makes the master key."
+    )
+    key_file: Path | None = setting(None, "File with 32 random bytes.")
+
+    @model_validator(mode="after")
+    def _not_both(self) -> MasterKeyTable:
+        if self.passphrase_file and self.key_file:
+            raise ValueError("name passphrase_file or key_file, not both")
+        return self
+
+
+class ApiTable(Table):
+    """The HTTP interface for the organization's own applications, and the portal."""
+
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: Port = setting(8080, "Port to listen on; 0 picks a free one.")
+    public_url: str = setting("", "URL under which browsers and applications reach it.")
+    unix_socket: Path | None = setting(
+        None, "Socket for operators, mode 0600; empty: admin.sock in data_dir."
+    )
+    tls_certificate_file: Path | None = setting(
+        None, "Certificate chain (PEM); empty where a proxy in front does TLS."
+    )
+    tls_key_file: Path | None = setting(None, "Private key of the certificate (PEM).")
+
+
+class LinkTable(Table):
+    """Where a broker listens for links; other nodes only dial out."""
+
+    host: str = setting("", "Address to listen on; empty on all.")
+    port: Port = setting(8443, "Port to listen on; 0 picks a free one.")
+    public_url: str = setting("", "URL under which nodes and brokers dial this broker.")
+    tls_certificate_file: Path | None = setting(
+        None, "Certificate (PEM); empty: tls.crt in data_dir."
+    )
+    tls_key_file: Path | None = setting(
+        None, "Private key of the certificate (PEM); empty: tls.key in data_dir."
+    )
+
+
+class TrustTable(Table):
+    """How long words of others are believed."""
+
+    membership_life_days: Positive = setting(
+        7, "Life of the memberships that a broker signs.", unit="days"
+    )
+    membership_renewal_days: Positive = setting(
+        3, "Time before its end when a membership is renewed.", unit="days"
+    )
+    skew_s: Annotated[int, Field(ge=0, le=300)] = setting(
+        5, "How far two clocks may differ.", unit="s"
+    )
+    status_max_age_s: Positive = setting(
+        60, "Greatest age of a freshness proof; bounds a withdrawal's delay.", unit="s"
+    )
+    status_epoch_s: Positive = setting(
+        20, "Time between two status lists of a home node.", unit="s"
+    )
+
+    @model_validator(mode="after")
+    def _proofs_overlap(self) -> TrustTable:
+        if self.status_epoch_s * 2 > self.status_max_age_s:
+            raise ValueError("status_epoch_s must be at most half of status_max_age_s")
+        if self.membership_renewal_days >= self.membership_life_days:
+            raise ValueError("membership_renewal_days must be below the life")
+        return self
+
+
+class LimitsTable(Table):
+    """Bounds of what others may ask of this node, and of what it keeps in memory."""
+
+    max_body_bytes: Positive = setting(
+        16_777_216, "Longest request or answer that is not streamed.", unit="bytes"
+    )
+    max_attachment_bytes: Positive = setting(
+        10_737_418_240, "Longest streamed attachment.", unit="bytes"
+    )
+    chunk_bytes: Positive = setting(262_144, "Piece of a stream.", unit="bytes")
+    hops: Annotated[int, Field(ge=1, le=16)] = setting(
+        6, "Most brokers that an exchange may pass."
+    )
+    deadline_ms: Positive = setting(
+        10_000, "Time that an exchange has if the caller says nothing.", unit="ms"
+    )
+    deadline_max_ms: Positive = setting(
+        120_000, "Most time that a caller may give an exchange.", unit="ms"
+    )
+    client_rate_per_s: Rate = setting(
+        500.0, "Requests of one application, on average.", unit="1/s"
+    )
+    client_burst: Positive = setting(1_000, "Requests of one application at once.")
+    peer_rate_per_s: Rate = setting(
+        5_000.0, "Exchanges of one peer, on average.", unit="1/s"
+    )
+    peer_burst: Positive = setting(10_000, "Exchanges of one peer at once.")
+    failed_attempts: Positive = setting(
+        10, "Failed sign-ins of one client or address before it has to wait."
+    )
+    failed_attempts_per_min: Rate = setting(
+        6.0, "Further failed sign-ins that are allowed after that.", unit="1/min"
+    )
+    token_life_s: Positive = setting(3_600, "Life of an access token.", unit="s")
+    link_requests_out: Positive = setting(
+        4_096, "Requests of ours that wait for an answer on one link."
+    )
+    link_requests_in: Positive = setting(
+        1_024, "Requests of a peer that are handled at the same time."
+    )
+    link_bytes: Positive = setting(
+        67_108_864, "Bytes in hand on one link, each way.", unit="bytes"
+    )
+    write_queue: Positive = setting(4_096, "Database writes that may wait.")
+    write_group: Positive = setting(64, "Most database writes in one commit.")
+    scan_threads: Annotated[int, Field(ge=1, le=16)] = setting(
+        2, "Threads for long database reads."
+    )
+    outbox_batch: Positive = setting(64, "Durable messages read at once for a peer.")
+    outbox_backoff_max_s: Positive = setting(
+        300, "Longest wait between two attempts to deliver.", unit="s"
+    )
+
+
+class DiscoveryTable(Table):
+    """How nodes nearby are found; what is found is never trusted for that."""
+
+    zeroconf: bool = setting(False, "Announce and look on the local network.")
+
+
+class LogTable(Table):
+    """What the node writes about its work; never personal data."""
+
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", "Least important lines that are written."
+    )
+    format: Literal["json", "text"] = setting(
+        "json", "JSON lines for machines or text for a terminal."
+    )
+
+
+class CaptureTable(Table):
+    """Proof of what this party learned: records every byte received."""
+
+    path: Path | None = setting(
+        None, "Folder for what was received; empty: nothing is recorded."
+    )
+
+
+class MetricsTable(Table):
+    """Figures for Prometheus under /metrics."""
+
+    enabled: bool = setting(True, "Serve the figures.")
+    open: bool = setting(
+        False, "Serve them without a token; otherwise the scope status:read is needed."
+    )
+
+
+class Settings(BaseSettings):
+    """All settings of one node."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    data_dir: Path = setting(..., "Folder of everything that this node keeps.")
+    suite: Suite = setting(
+        Suite.HYBRID, "Algorithms this node signs and seals with: hybrid or strict."
+    )
+    accepted_suites: tuple[Suite, ...] = setting(
+        (), "Algorithms accepted from others; empty: both, or strict if suite is."
+    )
+    brokers: tuple[str, ...] = setting(
+        (), "URLs of the city's brokers that this node dials (wss://…)."
+    )
+    node: NodeTable
+    city: CityTable = CityTable()
+    master_key: MasterKeyTable = MasterKeyTable()
+    api: ApiTable = ApiTable()
+    link: LinkTable = LinkTable()
+    trust: TrustTable = TrustTable()
+    limits: LimitsTable = LimitsTable()
+    discovery: DiscoveryTable = DiscoveryTable()
+    log: LogTable = LogTable()
+    capture: CaptureTable = CaptureTable()
+    metrics: MetricsTable = MetricsTable()
+
+    @property
+    def accepts(self) -> frozenset[Suite]:
+        """The suites that documents of others may use."""
+        if self.accepted_suites:
+            return frozenset(self.accepted_suites)
+        strict = self.suite is Suite.STRICT
+        return frozenset({Suite.STRICT} if strict else Suite)
+
+    @property
+    def city_id(self) -> CityId:
+        """The city of this node."""
+        return self.node.id.city
+
+    @property
+    def database_file(self) -> Path:
+        """The database."""
+        return self.data_dir / "node.sqlite3"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The operators' socket."""
+        return self.api.unix_socket or self.data_dir / "admin.sock"
+
+    @property
+    def root_key_file(self) -> Path:
+        """The city's public root key."""
+        return self.city.root_key_file or self.data_dir / "city-root.jwk"
+
+    @property
+    def link_certificate(self) -> tuple[Path, Path]:
+        """Certificate and private key of a broker's listener."""
+        return (
+            self.link.tls_certificate_file or self.data_dir / "tls.crt",
+            self.link.tls_key_file or self.data_dir / "tls.key",
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing by itself: `load` says where settings come from."""
+        return (sources["init_settings"],)
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of a node.
+
+    Args:
+        path: the TOML file. Relative paths in it are taken from its own folder.
+        environ: the environment; this process's unless given.
+
+    Raises:
+        BadSettings: the file cannot be read, or a setting is unknown, missing or wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadSettings(f"{path}: not valid TOML: {error}") from error
+    variables = _variables(os.environ if environ is None else environ)
+    try:
+        merged = _merged(values, variables)
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_lines(error))) from error
+    return _anchored(settings, path.resolve().parent)

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One record sealed, and opened again. Pure.
+
+A record's content is sealed under a fresh key of its own, which is wrapped by the
+person's key. Both ciphertexts are bound to record id, version, dataset type and the
+vault's own subject id, so nothing opens in another row. The subject id and not the
+handle is bound, since records are imported before their person is linked.
+
+Inside the seal stands one line of JSON (the record's time as written, and where a
+received record came from), a line feed, and the content as JSON text, byte for byte as
+it came in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import orjson
+
+from protocol.box import KEY_BYTES, NONCE_BYTES, Box
+from protocol.ids import DatasetTypeName, ExchangeId, RecordId
+from protocol.model import Document, ShortText
+from vault.keyring import Entropy, SubjectId
+
+
+class Origin(Document):
+    """Where a received record came from.
+
+    Attributes:
+        provider: who sent it (the city when the provider is hidden).
+        record: its id there.
+        version: its version there.
+        consent: under which consent.
+        exchange: by which exchange.
+    """
+
+    provider: ShortText
+    record: RecordId
+    version: int
+    consent: ShortText
+    exchange: ExchangeId
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be stored, checked before (`vault.intake`).
+
+    Attributes:
+        subject, dataset_type: whose, of what type.
+        content: JSON text of an object.
+        time: the record's time as written; None where the type has none.
+        time_s: the same in seconds, or when it came in.
+        source_index: blind index of what the source calls it; unique.
+        attributes: blind indexes of searchable fields.
+        origin, consent_index, retain_until: of received records.
+    """
+
+    subject: SubjectId
+    dataset_type: DatasetTypeName
+    content: bytes
+    time: str | None
+    time_s: int
+    source_index: bytes | None = None
+    attributes: tuple[bytes, ...] = ()
+    origin: Origin | None = None
+    consent_index: bytes | None = None
+    retain_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecord:
+    """A record in clear, for as long as it is needed."""
+
+    id: RecordId
+    subject: SubjectId
+    dataset_type: DatasetTypeName
+    version: int
+    time: str | None
+    content: bytes
+    origin: Origin | None
+    changed_ms: int
+
+
+def seal_record(
+    person: Box, entropy: Entropy, draft: Draft, serial: str, version: int
+) -> tuple[bytes, bytes]:
+    """Return the wrapped record key and the sealed record.
+
+    Args:
+        person: the person's key.
+        entropy: source of random bytes.
+        draft: what to seal.
+        serial: UUID of the record.
+        version: from 1.
+    """
+    head: dict[str, object] = {}
+    if draft.time is not None:
+        head["time"] = draft.time
+    if draft.origin is not None:
+        head["origin"] = draft.origin.model_dump(mode="json")
+    key = entropy(KEY_BYTES)
+    place = (serial, str(version), draft.dataset_type, draft.subject)
+    wrapped = person.seal(entropy(NONCE_BYTES), key, "record-key", *place)
+    plaintext = orjson.dumps(head) + b"\n" + draft.content
+    return wrapped, Box(key).seal(entropy(NONCE_BYTES), plaintext, "record", *place)
+
+
+def open_record(
+    person: Box, row: tuple[str, str, str, int, int, bytes, bytes], prefix: str
+) -> OpenRecord:
+    """Open what `seal_record` made.
+
+    Args:
+        person: the person's key.
+        row: serial, subject, dataset type, version, time of change in ms, wrapped key,
+            sealed record.
+        prefix: of this node's record ids, up to the serial.
+
+    Raises:
+        CannotOpen: any of it was altered, or stands in another row.
+    """
+    serial, subject, dataset_type, version, changed_ms, wrapped, sealed = row
+    place = (serial, str(version), dataset_type, subject)
+    key = person.open(bytes(wrapped), "record-key", *place)
+    plaintext = Box(key).open(bytes(sealed), "record", *place)
+    line, _, content = plaintext.partition(b"\n")
+    head = orjson.loads(line)
+    origin = head.get("origin")
+    return OpenRecord(
+        RecordId(prefix + serial),
+        SubjectId(subject),
+        DatasetTypeName(dataset_type),
+        version,
+        head.get("time"),
+        content,
+        None if origin is None else Origin.decode(orjson.dumps(origin)),
+        changed_ms,
+    )
