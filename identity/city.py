@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The city's authority over its members: admit, renew, remove, tell all about it.
+"""The city's authority over its members: admit, renew, remove.
 
 Rules:
  1. Only a key whose owner proved to hold it (a self-signed join request) is registered,
@@ -16,7 +16,6 @@ Stores over an explicit connection; the caller owns the transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +36,6 @@ from protocol.membership import (
     Role,
 )
 from protocol.model import ANYONE, Document, ShortText
-from protocol.route import TRUST_BUNDLE, Bundle, CityKeys
 from protocol.sealed import PublicSealingKey
 from protocol.signature import Received, Signed, SingleKey, sign
 from protocol.suites import Signer, Suite, VerifyingKey
@@ -145,7 +143,7 @@ class Authority:
         if row is not None and row.removed is not None and row.ends > now:
             raise Conflict("the removed node's last membership has not ended yet")
         grant = self._registered(connection, claims, allowance, now)
-        return self._issue(connection, claims.sub, grant, now, admitted=now)
+        return self._issue(connection, claims.sub, grant, now, now)
 
     def renew(
         self,
@@ -184,8 +182,8 @@ class Authority:
                 raise Conflict("only the holder of the present key may replace it")
             grant = self._registered(connection, claims, grant.allowance, now)
         elif row.ends - now > self._membership_s // 2:
-            return self._stored(row.membership)
-        return self._issue(connection, member.sub, grant, now, admitted=row.admitted)
+            return self._stored(connection, row, now)
+        return self._issue(connection, member.sub, grant, now, row.admitted)
 
     def membership_of(
         self, connection: Connection, node: NodeId, *, now: int
@@ -198,7 +196,7 @@ class Authority:
         row = self._row(connection, node)
         if row is None or row.removed is not None or row.ends <= now:
             raise NotAMember(f"{node} is not a member")
-        return self._stored(row.membership)
+        return self._stored(connection, row, now)
 
     def remove(self, connection: Connection, node: NodeId, *, now: int) -> None:
         """Remove a node; it gets no further membership, and its keys are retired.
@@ -227,36 +225,6 @@ class Authority:
             for member in self.members(connection)
             if member.removed is not None and member.ends > now - self._skew_s
         )
-
-    def bundle(
-        self,
-        connection: Connection,
-        cities: tuple[CityKeys, ...],
-        paths: Mapping[CityId, tuple[CityId, ...]],
-        *,
-        life_s: int,
-        now: int,
-    ) -> Signed[Bundle]:
-        """Tell the members which keys this city and all others it reaches have.
-
-        Args:
-            connection: transaction of the caller.
-            cities: verified keys, this city's own among them.
-            paths: city to path, nearest first, without the city itself.
-            life_s: how long members may rely on it, in seconds.
-            now: seconds since 1970.
-        """
-        claims = Bundle(
-            iss=self._city,
-            aud=self._city,
-            jti=new_id(now, self._entropy),
-            iat=now,
-            exp=now + life_s,
-            cities=cities,
-            paths={str(city): path for city, path in paths.items()},
-            removed=self.removed(connection, now=now),
-        )
-        return sign(self._operating, TRUST_BUNDLE, claims)
 
     def _checked(self, token: str, now: int) -> JoinRequest:
         claims = JoinRequest.verify(token).body
@@ -298,7 +266,6 @@ class Authority:
         node: NodeId,
         grant: _Grant,
         now: int,
-        *,
         admitted: int,
     ) -> Signed[Membership]:
         claims = Membership(
@@ -333,6 +300,13 @@ class Authority:
         query = select(city_members).where(city_members.c.node == node)
         return connection.execute(query).one_or_none()
 
-    def _stored(self, token: str) -> Signed[Membership]:
+    def _stored(
+        self, connection: Connection, row: Row[Any], now: int
+    ) -> Signed[Membership]:
         own = SingleKey(self._city, self._operating.public)
-        return Received.parse(token, MEMBERSHIP).verify(Membership, own)
+        received = Received.parse(row.membership, MEMBERSHIP)
+        if own.owner_of(received.kid) is None:
+            # Signed before the operating key changed; nobody new could verify it.
+            grant = _Grant.decode(row.grant)
+            return self._issue(connection, NodeId(row.node), grant, now, row.admitted)
+        return received.verify(Membership, own)

@@ -1,55 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings of a node: frozen, read once at start, one line each.
+"""The settings of a node: frozen, one line each.
 
-A TOML file, then the environment: `MACHIKURA_API__PORT=9000` is `port` in the table
-`[api]`, and wins. A key that no setting has is refused, in nested tables and in the
-environment too, because it is a typo. Secrets are never settings: settings name the
-files that hold them, so that they work as systemd credentials or container secrets.
-
-Errors name the setting and the fault, never the value.
+Every setting has a name (with its unit), a type, a default and a sentence, and stands
+in a closed table: an unknown key is a typo and refused. Secrets are never settings: a
+setting names the file that holds one, so that systemd credentials and container secrets
+work. `node.config_file` reads and writes them.
 """
 
 from __future__ import annotations
 
-import os
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
 )
 
-from protocol.errors import Misuse
 from protocol.ids import CityId, MunicipalCode, NodeId
 from protocol.membership import Role
 from protocol.suites import Suite
 
-PREFIX = "MACHIKURA_"
-CONFIG_VARIABLE = "MACHIKURA_CONFIG"
-"""Names the file; the only variable with the prefix that is no setting."""
+FOLDER = "folder"
+"""Validation context: the folder of the settings file."""
 
-FILE_NAME = "machikura.toml"
 
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _anchored(path: Path | None, info: ValidationInfo) -> Path | None:
+    """Take relative paths from the settings file, not from where a shell stands."""
+    folder = (info.context or {}).get(FOLDER)
+    return Path(folder) / path if path is not None and folder is not None else path
+
+
+OptionalPath: TypeAlias = Annotated[
+    Path | None, BeforeValidator(_empty_is_none), AfterValidator(_anchored)
+]
 Positive: TypeAlias = Annotated[int, Field(gt=0)]
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 Rate: TypeAlias = Annotated[float, Field(gt=0)]
 
 
-class BadSettings(Misuse):
-    """The settings cannot be used; the detail names each fault on a line of its own."""
-
-
 def setting(default: Any, sentence: str, *, unit: str = "") -> Any:
     """Declare one setting; `...` as default makes it required."""
-    extra = {"unit": unit} if unit else None
-    return Field(default, description=sentence, json_schema_extra=extra)
+    return Field(default, description=sentence, json_schema_extra={"unit": unit})
 
 
 class Table(BaseModel):
@@ -82,7 +83,7 @@ class CityTable(Table):
     municipal_code: MunicipalCode | None = setting(
         None, "全国地方公共団体コード, six digits with check digit."
     )
-    root_key_file: Path | None = setting(
+    root_key_file: OptionalPath = setting(
         None, "The city's public root key (JWK); empty: city-root.jwk in data_dir."
     )
 
@@ -90,10 +91,10 @@ class CityTable(Table):
 class MasterKeyTable(Table):
     """Where the key comes from that seals all others; exactly one of the two."""
 
-    passphrase_file: Path | None = setting(
+    passphrase_file: OptionalPath = setting(
         None, "File with a passphrase, from which Argon2id makes the master key."
     )
-    key_file: Path | None = setting(None, "File with 32 random bytes.")
+    key_file: OptionalPath = setting(None, "File with 32 random bytes.")
 
     @model_validator(mode="after")
     def _not_both(self) -> MasterKeyTable:
@@ -108,13 +109,13 @@ class ApiTable(Table):
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: Port = setting(8080, "Port to listen on; 0 picks a free one.")
     public_url: str = setting("", "URL under which browsers and applications reach it.")
-    unix_socket: Path | None = setting(
+    unix_socket: OptionalPath = setting(
         None, "Socket for operators, mode 0600; empty: admin.sock in data_dir."
     )
-    tls_certificate_file: Path | None = setting(
+    tls_certificate_file: OptionalPath = setting(
         None, "Certificate chain (PEM); empty where a proxy in front does TLS."
     )
-    tls_key_file: Path | None = setting(None, "Private key of the certificate (PEM).")
+    tls_key_file: OptionalPath = setting(None, "Private key of the certificate (PEM).")
 
 
 class LinkTable(Table):
@@ -123,10 +124,10 @@ class LinkTable(Table):
     host: str = setting("", "Address to listen on; empty on all.")
     port: Port = setting(8443, "Port to listen on; 0 picks a free one.")
     public_url: str = setting("", "URL under which nodes and brokers dial this broker.")
-    tls_certificate_file: Path | None = setting(
+    tls_certificate_file: OptionalPath = setting(
         None, "Certificate (PEM); empty: tls.crt in data_dir."
     )
-    tls_key_file: Path | None = setting(
+    tls_key_file: OptionalPath = setting(
         None, "Private key of the certificate (PEM); empty: tls.key in data_dir."
     )
 
@@ -233,7 +234,7 @@ class LogTable(Table):
 class CaptureTable(Table):
     """Proof of what this party learned: records every byte received."""
 
-    path: Path | None = setting(
+    path: OptionalPath = setting(
         None, "Folder for what was received; empty: nothing is recorded."
     )
 
@@ -247,19 +248,12 @@ class MetricsTable(Table):
     )
 
 
-class Settings(BaseSettings):
+class Settings(Table):
     """All settings of one node."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
+    data_dir: Annotated[Path, AfterValidator(_anchored)] = setting(
+        ..., "Folder of everything that this node keeps."
     )
-
-    data_dir: Path = setting(..., "Folder of everything that this node keeps.")
     suite: Suite = setting(
         Suite.HYBRID, "Algorithms this node signs and seals with: hybrid or strict."
     )
@@ -316,35 +310,3 @@ class Settings(BaseSettings):
             self.link.tls_certificate_file or self.data_dir / "tls.crt",
             self.link.tls_key_file or self.data_dir / "tls.key",
         )
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing by itself: `load` says where settings come from."""
-        return (sources["init_settings"],)
-
-
-def load(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of a node.
-
-    Args:
-        path: the TOML file. Relative paths in it are taken from its own folder.
-        environ: the environment; this process's unless given.
-
-    Raises:
-        BadSettings: the file cannot be read, or a setting is unknown, missing or wrong.
-    """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadSettings(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadSettings(f"{path}: not valid TOML: {error}") from error
-    variables = _variables(os.environ if environ is None else environ)
-    try:
-        merged = _merged(values, variables)
-        settings = Settings(**merged)
-    except ValidationError as error:
-        raise BadSettings("\n".join(_lines(error))) from error
-    return _anchored(settings, path.resolve().parent)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from federation.exchange import Trust
 from federation.handshake import PeerIdentity
 from federation.peers import Peer
 from federation.relay import Agreed
-from federation.exchange import Trust
 from protocol.errors import MachikuraError
 from protocol.ids import NodeId
 from protocol.membership import Credentials, Role
@@ -96,4 +96,3 @@ class NodeLinkIdentity:
             expires_ms=member.exp * 1000,
             attributes=Peer(member.sub, member, shown.membership),
         )
-

@@ -83,7 +83,7 @@ def _check_profile(value: object, depth: int) -> None:
     elif kind is int and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:  # type: ignore[operator]  # narrowed by type()
         raise Malformed("integer beyond 2**53")
     elif value is not None and not isinstance(value, (str, int)):
-        # orjson would also encode dates, UUIDs and data classes, in spellings of its own.
+        # orjson would also encode dates, UUIDs and data classes, in its own spelling.
         raise Malformed("only JSON values have a canonical form")
 
 

@@ -18,7 +18,9 @@ import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import Annotated
+
+from pydantic import Field
 
 from protocol import hop
 from protocol.errors import Malformed, TooLarge, UnsupportedVersion, WrongIssuer

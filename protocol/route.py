@@ -103,10 +103,11 @@ def verify_announcement(
         operating key that this city vouches for.
      3. Paths shrink by exactly one city per layer and never hold a city twice, nor us.
      4. Origin and its keys are the same in all layers; the keys are the origin's, and
-        its own announcement is signed with the operating key among them.
+        are those under which its own announcement was signed.
 
     Raises:
-        ProtocolViolation: any fault.
+        ProtocolViolation: any fault. For a city that has an agreement of its own with
+            us, the caller MUST hold the root key to the one in the agreement.
     """
     if len(token) > 256 * 1024:
         raise TooLarge("route announcement too large")
@@ -114,19 +115,16 @@ def verify_announcement(
     path = outer.body.path
     if ourselves in path or len(set(path)) != len(path) or path[0] != neighbor:
         raise Malformed("the path of the announcement has a loop")
-    layer = outer
+    layer, root = outer, outer.body.keys.root_key()
     while (wrapped := layer.body.inner) is not None:
         body = layer.body
         if body.next_city is None or len(body.path) < 2:
             raise Malformed("the announcement does not say who comes next")
         if body.next_city.city != body.path[1]:
             raise Malformed("the announcement has the keys of another city")
+        root = body.next_city.root_key()
         certificate = verify_operating(
-            body.next_city.operating,
-            body.path[1],
-            body.next_city.root_key(),
-            now,
-            skew_s,
+            body.next_city.operating, body.path[1], root, now, skew_s
         )
         operating = certificate.body.verifying_key()
         inner = _layer(wrapped, body.path[1], operating, CityId(body.iss), now, skew_s)
@@ -136,10 +134,11 @@ def verify_announcement(
         layer = inner
     if layer.body.path != (layer.body.origin,):
         raise Malformed("the innermost announcement must be the origin's own")
-    if layer.body.keys.city != layer.body.origin:
+    keys = layer.body.keys
+    if keys.city != layer.body.origin or keys.root_key() != root:
         # Otherwise any neighbor could hand out keys of its own making for any city.
         raise Malformed("the announcement has the keys of another city")
-    if verify_city_keys(layer.body.keys, now, skew_s)[0] != operating:
+    if verify_city_keys(keys, now, skew_s)[0] != operating:
         raise Malformed("the origin's announcement is not signed with the origin's key")
     return outer
 

@@ -7,14 +7,18 @@ another server, are nobody.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from vault.formats.fhir import elements as e
 from vault.formats.fhir.elements import Element
 from vault.formats.fhir.patient import full_name, patient_number
 from vault.formats.problems import BadValue
 from vault.formats.values import read_subject
+
+
+_PLACES: Final = ("Organization", "Location", "HealthcareService")
 
 
 @dataclass(slots=True)
@@ -31,7 +35,7 @@ class Directory:
     has_patients: bool = False
     _located: set[str] = field(default_factory=set)
     _patients: dict[str, str | None] = field(default_factory=dict)
-    _names: dict[str, str] = field(default_factory=dict)
+    _names: dict[str, tuple[str, str]] = field(default_factory=dict)
     _drugs: dict[str, Element] = field(default_factory=dict)
 
     def learn(self, resource: Element, full_url: str) -> None:
@@ -51,7 +55,7 @@ class Directory:
         elif kind == "Medication":
             self._drugs.update(dict.fromkeys(keys, e.member(resource, "code")))
         elif name := _own_name(resource):
-            self._names.update(dict.fromkeys(keys, name))
+            self._names.update(dict.fromkeys(keys, (kind, name)))
 
     def subject(self, resource: Element, reference: Element) -> str:
         """Return the patient number that a reference means.
@@ -89,14 +93,29 @@ class Directory:
             return ""  # the same id, but on another server
         return self._patients.get(relative, "")
 
-    def name(self, resource: Element, reference: Element) -> str:
-        """Return the name of an organization or practitioner, or an empty text."""
+    def names(
+        self, resource: Element, references: Iterable[Element]
+    ) -> tuple[str, str]:
+        """Return the first organization's and the first person's name among these."""
+        facility = person = ""
+        for reference in references:
+            kind, name = self._named(resource, reference)
+            if kind in _PLACES:
+                facility = facility or name
+            else:
+                person = person or name
+        return facility, person
+
+    def _named(self, resource: Element, reference: Element) -> tuple[str, str]:
         target = e.text(reference, "reference")
         if target.startswith("#"):
-            name = _own_name(_contained(resource, target))
+            inside = _contained(resource, target)
+            found = (e.text(inside, "resourceType"), _own_name(inside))
         else:
-            name = self._names.get(target) or self._names.get(_relative(target), "")
-        return name or e.text(reference, "display")
+            kind = e.text(reference, "type") or _relative(target).partition("/")[0]
+            known = self._names.get(target) or self._names.get(_relative(target))
+            found = known or (kind, "")
+        return found[0], found[1] or e.text(reference, "display")
 
     def drug(self, resource: Element) -> Element:
         """Return the concept of a medication, whether given or referred to."""

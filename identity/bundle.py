@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trust bundle: what a city tells its members about itself and other cities.
+
+The city's broker makes it from what it verified itself (agreements, announcements), and
+every member accepts it only from its own city. It is the only way in which a member
+comes to know another city's keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from identity.entropy import Entropy, new_id
+from protocol.errors import Malformed, WrongAudience
+from protocol.ids import CityId, NodeId
+from protocol.membership import verify_operating
+from protocol.route import TRUST_BUNDLE, Bundle, CityKeys
+from protocol.signature import Received, Signed, SingleKey, sign
+from protocol.suites import Signer, VerifyingKey
+
+
+def issue_bundle(
+    operating: Signer,
+    city: CityId,
+    *,
+    cities: tuple[CityKeys, ...],
+    paths: Mapping[CityId, tuple[CityId, ...]],
+    removed: tuple[NodeId, ...],
+    life_s: int,
+    now: int,
+    entropy: Entropy,
+) -> Signed[Bundle]:
+    """Sign the bundle.
+
+    Args:
+        operating: the city's operating key.
+        city: the city.
+        cities: verified keys, this city's own among them.
+        paths: city to path, nearest first, without the city itself.
+        removed: nodes whose memberships no longer count (`Authority.removed`).
+        life_s: how long members may rely on it, in seconds.
+        now: seconds since 1970.
+        entropy: source of random bytes.
+    """
+    claims = Bundle(
+        iss=city,
+        aud=city,
+        jti=new_id(now, entropy),
+        iat=now,
+        exp=now + life_s,
+        cities=cities,
+        paths={str(name): path for name, path in paths.items()},
+        removed=removed,
+    )
+    return sign(operating, TRUST_BUNDLE, claims)
+
+
+def verify_bundle(
+    token: str, city: CityId, root: VerifyingKey, now: int, skew_s: int
+) -> Signed[Bundle]:
+    """Check a bundle against our own city's root key.
+
+    Steps:
+     1. The bundle's entry about our own city brings the operating certificate, which
+        our pinned root must have signed: so a new operating key needs no other way in.
+     2. That operating key, and no other, must have signed the bundle.
+     3. It is for our city, within its time, and names no city twice.
+
+    Raises:
+        ProtocolViolation: any fault.
+    """
+    received = Received.parse(token, TRUST_BUNDLE)
+    claimed = {keys.city: keys for keys in received.peek(Bundle).cities}
+    own = claimed.get(city)
+    if own is None:
+        raise Malformed("the bundle does not speak of our own city")
+    certificate = verify_operating(own.operating, city, root, now, skew_s)
+    operating = certificate.body.verifying_key()
+    signed = received.verify(Bundle, SingleKey(city, operating))
+    signed.body.check_times(now, skew_s)
+    if signed.body.aud != city:
+        raise WrongAudience("the bundle is for another city")
+    if len(claimed) != len(signed.body.cities) or own.root_key() != root:
+        raise Malformed("the bundle contradicts itself about a city")
+    return signed

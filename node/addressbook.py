@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a node's name to a target: its keys, and the opaque way to it.
+
+The membership of a node comes from what it showed us last, else from its city's broker,
+whose keys are in our trust bundle. The way is a location token that we seal to that
+broker, used again for some minutes; nobody between the two cities can tell which node
+it means. In hidden reads token and keys come from the home node instead.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from federation.exchange import Answer, Endpoint, Target, target_of
+from protocol.answer import OneToken
+from protocol.canonical import b64url
+from protocol.envelope import Address, Kind
+from protocol.errors import MachikuraError, Malformed
+from protocol.ids import CityId, NodeId
+from protocol.location import TokenBody
+from protocol.membership import Membership, verify_member_key, verify_membership
+from protocol.request import HolderTicket, MemberQuery
+from protocol.signature import Owner
+from protocol.suites import VerifyingKey
+
+
+@dataclass(frozen=True)
+class KnownCity:
+    """A city that we can reach, verified.
+
+    Attributes:
+        operating: its operating key.
+        broker, directory: memberships of its broker and directory.
+        path: cities on the way, itself last; empty for our own.
+    """
+
+    city: CityId
+    operating: VerifyingKey
+    broker: Membership
+    directory: Membership
+    path: tuple[CityId, ...]
+
+
+class Cities(Protocol):
+    """Knows the cities (see `identity.trust`)."""
+
+    def known_city(self, city: CityId, now: int) -> KnownCity | None:
+        """Return a city that we can reach, None if nobody introduced it."""
+
+
+class NoWay(MachikuraError):
+    """A node that cannot be addressed: `slug` says why."""
+
+    def __init__(self, slug: str, detail: str) -> None:
+        super().__init__(detail)
+        self.slug = slug
+
+
+class Addressbook:
+    """Finds targets."""
+
+    def __init__(
+        self,
+        *,
+        exchanges: Endpoint,
+        cities: Cities,
+        now_ms: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        skew_s: int,
+        token_life_s: int = 600,
+        size: int = 10_000,
+    ) -> None:
+        """Take the parts; at most `size` nodes are remembered."""
+        self._exchanges = exchanges
+        self._cities = cities
+        self._now_ms = now_ms
+        self._entropy = entropy
+        self._skew_s = skew_s
+        self._token_life_s = token_life_s
+        self._size = size
+        self._members: OrderedDict[NodeId, Membership] = OrderedDict()
+        self._targets: OrderedDict[NodeId, tuple[int, Target]] = OrderedDict()
+        self._hidden: OrderedDict[str, Target] = OrderedDict()
+
+    def note(self, member: Membership) -> None:
+        """Remember a verified membership that a node showed us."""
+        known = self._members.get(member.sub)
+        if known is None or known.iat < member.iat:
+            self._members[member.sub] = member
+            self._targets.pop(member.sub, None)
+            if len(self._members) > self._size:
+                self._members.popitem(last=False)
+
+    def city(self, city: CityId) -> KnownCity:
+        """Return a city that we can reach.
+
+        Raises:
+            NoWay: nobody has introduced it.
+        """
+        known = self._cities.known_city(city, self._now())
+        if known is None:
+            raise NoWay("no-route", f"{city} is not known here")
+        return known
+
+    def broker(self, city: CityId) -> Target:
+        """Return the broker of a city, addressed by name."""
+        return target_of(self.city(city).broker, None)
+
+    def directory(self, city: CityId) -> Target:
+        """Return the directory of a city."""
+        known = self.city(city)
+        if known.directory.sub == known.broker.sub:
+            return target_of(known.directory, None)
+        return target_of(known.directory, self._token(known, known.directory.sub))
+
+    async def member(self, node: NodeId) -> Membership:
+        """Return a node's membership, asking its city if need be.
+
+        Raises:
+            NoWay: the city is unknown, or does not know the node, or was silent.
+        """
+        now = self._now()
+        known = self._members.get(node)
+        if known is not None and known.exp > now + self._skew_s:
+            return known
+        city = self.city(node.city)
+        if city.broker.sub == node:
+            return city.broker
+        asked = await self._exchanges.ask(
+            self.broker(node.city), Kind.MANAGE, MemberQuery(node=node)
+        )
+        if not isinstance(asked, Answer):
+            raise NoWay(asked.refusal.code, f"{node.city} about {node}")
+        if not isinstance(asked.result, OneToken):
+            raise NoWay("answer-invalid", f"{node.city} about {node}")
+        member = verify_membership(
+            asked.result.token, node.city, city.operating, now, self._skew_s
+        )
+        if member.body.sub != node:
+            raise NoWay("answer-invalid", f"{node.city} about {node}")
+        self.note(member.body)
+        return member.body
+
+    async def target(self, node: NodeId) -> Target:
+        """Return how to reach a node.
+
+        Raises:
+            NoWay: as `member`.
+        """
+        now = self._now()
+        kept = self._targets.get(node)
+        if kept is not None and kept[0] > now:
+            return kept[1]
+        member = await self.member(node)
+        city = self.city(node.city)
+        if city.broker.sub == node:
+            return self.broker(node.city)
+        target = target_of(member, self._token(city, node))
+        until = min(now + self._token_life_s // 2, member.exp - self._skew_s)
+        self._targets[node] = (until, target)
+        if len(self._targets) > self._size:
+            self._targets.popitem(last=False)
+        return target
+
+    def hidden_target(self, ticket: HolderTicket, consent: str) -> Target:
+        """Return how to reach a holder whose name we must not learn.
+
+        Args:
+            ticket: from the home node.
+            consent: id of the consent; the member key is for it alone.
+
+        Raises:
+            NoWay: the city is unknown.
+            ProtocolViolation: the member key does not verify.
+        """
+        if ticket.member_key is None or ticket.token is None:
+            raise Malformed("a hidden holder needs a token and a member key")
+        kept = self._hidden.get(ticket.token)
+        if kept is not None:
+            return kept
+        city = self.city(CityId(ticket.city))
+        member = verify_member_key(
+            ticket.member_key, city.city, city.operating, self._now(), self._skew_s
+        ).body
+        if member.aud != consent:
+            raise Malformed("the member key is for another consent")
+        key = member.verifying_key()
+        target = Target(
+            Address(city=city.city, token=ticket.token),
+            member.sealing.load(),
+            Owner(city.city, key),
+            key.kid,
+        )
+        self._hidden[ticket.token] = target
+        if len(self._hidden) > self._size:
+            self._hidden.popitem(last=False)
+        return target
+
+    def token(
+        self, node: NodeId, *, consent: str = "", life_s: int | None = None
+    ) -> str:
+        """Return a fresh location token for a node.
+
+        Args:
+            node: whom it means.
+            consent: digest of the consent that it is bound to.
+            life_s: how long it can be used; None for the usual time.
+        """
+        return self._token(self.city(node.city), node, consent, life_s)
+
+    def _token(
+        self,
+        city: KnownCity,
+        node: NodeId,
+        consent: str = "",
+        life_s: int | None = None,
+    ) -> str:
+        body = TokenBody(
+            node=node,
+            exp=self._now() + (life_s or self._token_life_s),
+            consent=consent,
+            nonce=b64url(self._entropy(12)),
+        )
+        return body.seal(city.city, city.broker.sealing.load())
+
+    def _now(self) -> int:
+        return self._now_ms() // 1000

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A bounded load: so many requests, so many in flight, times and a count of failures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+Call = Callable[[], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run.
+
+    Attributes:
+        in_flight: requests at once.
+        requests: how many were made.
+        failed: how many did not succeed.
+        per_s: throughput.
+        median_ms, p99_ms: latency.
+    """
+
+    in_flight: int
+    requests: int
+    failed: int
+    per_s: float
+    median_ms: float
+    p99_ms: float
+
+
+async def run(call: Call, *, requests: int, in_flight: int) -> Measured:
+    """Make `requests` calls, `in_flight` at a time; each returns whether it was good."""
+    left = iter(range(requests))
+    times: list[float] = []
+    failed = 0
+
+    async def worker() -> None:
+        nonlocal failed
+        for _ in left:
+            started = time.perf_counter()
+            good = await call()
+            times.append(time.perf_counter() - started)
+            failed += not good
+
+    started = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
+    took = time.perf_counter() - started
+    times.sort()
+    return Measured(
+        in_flight,
+        requests,
+        failed,
+        requests / took,
+        1000 * times[len(times) // 2],
+        1000 * times[min(len(times) - 1, int(len(times) * 0.99))],
+    )
