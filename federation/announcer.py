@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a broker tells its neighbors and members: routes, withdrawals, trust bundles.
+"""What a broker tells its neighbors: routes and their withdrawal.
 
 Notices are one-way messages on a link: `{"kind": "route", "token": …}`,
 `{"kind": "withdraw", "origin": …}` between brokers, `{"kind": "trust", "token": …}`
@@ -15,10 +15,10 @@ from typing import Literal
 from federation.relay import Agreed
 from federation.routing import Route, RouteTable
 from protocol.canonical import b64url
-from protocol.ids import CityId, NodeId
-from protocol.model import ANYONE, Document
+from protocol.ids import CityId
+from protocol.model import Document
 from protocol.request import Token
-from protocol.route import ROUTE, TRUST_BUNDLE, Announcement, Bundle, CityKeys
+from protocol.route import ROUTE, Announcement, CityKeys
 from protocol.signature import Signed, sign
 from protocol.suites import Signer
 
@@ -144,28 +144,3 @@ class Announcer:
             if way.neighbor == neighbor:
                 return way.announcement.body.keys
         return None
-
-    def bundle(self, removed: tuple[NodeId, ...], life_s: int) -> Signed[Bundle]:
-        """Return what our members shall know of all cities that we can reach."""
-        now = self._now_ms() // 1000
-        cities = [self._keys()]
-        paths: dict[str, tuple[CityId, ...]] = {}
-        for origin in self._routes.destinations():
-            best = self._routes.best(origin)
-            if best is not None:
-                cities.append(best.announcement.body.keys)
-                paths[origin] = best.path
-        return sign(
-            self._operating,
-            TRUST_BUNDLE,
-            Bundle(
-                iss=self._city,
-                aud=ANYONE,
-                jti=b64url(self._entropy(12)),
-                iat=now,
-                exp=now + life_s,
-                cities=tuple(cities),
-                paths=paths,
-                removed=removed,
-            ),
-        )

@@ -5,6 +5,8 @@ The sender of a message may have at most `WINDOW_BYTES` on the way that the rece
 has not yet acknowledged with WINDOW frames, so that one long message never fills the
 pipe before others. The receiver has set room aside for the whole message before it
 takes the first chunk, so that no two half-received messages can wait for each other.
+It therefore grants at once, and need not police credit: a sender that ignores it
+takes no memory that was not reserved, and delays only its own other messages.
 
 Pure: bytes in, bytes and grants out. Streams, budgets and frames are the link's.
 """
@@ -69,7 +71,7 @@ class Incoming:
         size: bytes announced; room for them is reserved by the caller.
     """
 
-    __slots__ = ("_allowed", "_message", "_unacknowledged", "kind", "size")
+    __slots__ = ("_message", "_unacknowledged", "kind", "size")
 
     def __init__(self, kind: int, size: int) -> None:
         self.kind = kind
@@ -77,7 +79,6 @@ class Incoming:
         # One growing buffer: a list of chunks would let a peer that sends single
         # bytes make us hold forty times the size it announced.
         self._message = bytearray()
-        self._allowed = WINDOW_BYTES
         self._unacknowledged = 0
 
     def add(self, chunk: bytes) -> int:
@@ -87,19 +88,15 @@ class Incoming:
             The credit to grant now, often 0.
 
         Raises:
-            FrameError: more than was announced, or more than credit allowed.
+            FrameError: more than was announced.
         """
         self._message += chunk
-        self._allowed -= len(chunk)
         if len(self._message) > self.size:
             raise FrameError("more-than-announced")
-        if self._allowed < 0:
-            raise FrameError("more-than-credit")
         self._unacknowledged += len(chunk)
         if self._unacknowledged < _GRANT_BYTES or self.complete:
             return 0
         credit, self._unacknowledged = self._unacknowledged, 0
-        self._allowed += credit
         return credit
 
     @property

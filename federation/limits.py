@@ -20,7 +20,7 @@ class LinkLimits:
     """Bytes of messages waiting to be sent."""
     max_bytes_in: int = 67_108_864
     """Bytes of the peer's messages in hand or announced."""
-    max_notices: int = 256
+    max_notices: int = 4_096
     """Notices that wait for their handler; one more ends the link."""
     retry_after_ms: int = 200
     """Milliseconds that an overloaded side tells the other to wait."""

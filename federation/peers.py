@@ -38,11 +38,13 @@ class Peer:
         node: its id.
         membership: its verified membership.
         token: that membership as it was shown.
+        operating: its city's operating certificate as it was shown.
     """
 
     node: NodeId
     membership: Membership
     token: str
+    operating: str = ""
 
     @property
     def city(self) -> CityId:

@@ -1,41 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may be believed: from the pinned root key of our own city, outwards.
-
-Our own city's root key is pinned when the node is set up. What another city's root key
-is, a *member* learns only from its city's trust bundle, a *broker* only from
-agreements in force and, for cities further away, from verified announcements. Nothing
-in a received document is believed: a membership counts because a chain from a known
-root ends in it.
+"""Whether to believe a document: a chain from a known root must end in it.
 
     membership = trust.verify_sender(token, operating_token, now)
-    signed = received.verify(Model, trust.keys_of(membership))
+    verified = envelope.verify(trust.key_directory_for(membership))
 
-What a signature proved is cached by digest; dates, removal and the root are looked at
-each time. Documents are kept in the database with `identity.trust_documents`. For one
-thread at a time.
+Nothing in a document is believed by itself: not its issuer, not its key. What a
+signature proved is cached by digest (bounded); dates, removal and the city's root are
+looked at each time, so a cached document ends like any other. The rules of each
+document are protocol's; which roots are known is `identity.known`'s. For one thread at
+a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from identity.bundle import verify_bundle
 from identity.cache import Cache
-from identity.errors import ConflictingRoot, MembershipExpired, NotAMember
-from protocol.agreement import Agreement
-from protocol.errors import (
-    Expired,
-    NotYetValid,
-    Replayed,
-    UnknownKey,
-    UnsupportedSuite,
-    WrongIssuer,
-)
-from protocol.ids import CityId, NodeId
+from identity.errors import MembershipExpired, NotAMember
+from identity.known import KnownCities
+from protocol.errors import Expired, UnknownKey, UnsupportedSuite, WrongAudience
+from protocol.ids import CityId
 from protocol.membership import (
     MEMBERSHIP,
+    OPERATING,
     MemberKey,
     Membership,
     OperatingCertificate,
@@ -44,7 +32,7 @@ from protocol.membership import (
     verify_operating,
 )
 from protocol.model import Claims
-from protocol.route import Announcement, Bundle, CityKeys, verify_city_keys
+from protocol.route import verify_city_keys
 from protocol.signature import Received, Signed, SingleKey, digest_of
 from protocol.suites import Suite, VerifyingKey
 
@@ -72,7 +60,7 @@ class City:
 
 @dataclass(frozen=True)
 class _Proven:
-    """A chain that verified: under which root, and the documents with dates."""
+    """Credentials that verified, and under which root."""
 
     root: VerifyingKey
     certificate: OperatingCertificate
@@ -80,156 +68,27 @@ class _Proven:
 
 
 class TrustStore:
-    """What this node believes now, and the checks that start from it."""
+    """Verifies what others present, starting from the known cities."""
 
     def __init__(
         self,
         *,
-        city: CityId,
-        root: VerifyingKey,
-        skew_s: int = 10,
+        known: KnownCities,
         suites: frozenset[Suite] = frozenset(Suite),
         cache_size: int = 4096,
     ) -> None:
-        """Pin our own city's root.
+        """Take what is known and the settings.
 
         Args:
-            city: our own city.
-            root: its root key.
-            skew_s: how far two clocks may differ.
+            known: which root key each city has.
             suites: suites that this node accepts.
-            cache_size: documents whose verification is remembered.
+            cache_size: documents of each kind whose verification is remembered.
         """
-        self.city = city
-        self.root = root
-        self.bundle: Signed[Bundle] | None = None
-        self._skew_s = skew_s
+        self.known = known
         self._suites = suites
-        self._agreed: dict[CityId, VerifyingKey] = {}
-        self._introduced: dict[CityId, tuple[CityKeys, int]] = {}
-        self._bundled: dict[CityId, CityKeys] = {}
-        self._own_keys: CityKeys | None = None
-        self._removed: frozenset[NodeId] = frozenset()
         self._senders: Cache[_Proven] = Cache(cache_size)
         self._cities: Cache[City] = Cache(cache_size)
-        self._documents: Cache[Signed[Claims]] = Cache(cache_size)
-
-    # What is believed.
-
-    def accept_bundle(self, token: str, now: int) -> Signed[Bundle]:
-        """Take our city's newest trust bundle.
-
-        Raises:
-            Replayed: older than the one we have (a rollback would revive removed
-                nodes).
-            ProtocolViolation: any other fault.
-        """
-        signed = verify_bundle(token, self.city, self.root, now, self._skew_s)
-        if self.bundle is not None and signed.body.iat < self.bundle.body.iat:
-            raise Replayed("there is a newer trust bundle already")
-        self.bundle = signed
-        self._bundled = {keys.city: keys for keys in signed.body.cities}
-        self._removed = frozenset(signed.body.removed)
-        return signed
-
-    def agree(self, agreements: Iterable[Agreement], now: int) -> None:
-        """Take the agreements in force (broker side); others are forgotten.
-
-        A root key that was learned by introduction gives way to the agreed one.
-        """
-        agreed: dict[CityId, VerifyingKey] = {}
-        for agreement in agreements:
-            if agreement.in_force(now) and agreement.body.concerns(self.city):
-                other = agreement.body.other(self.city)
-                agreed[other.city] = other.root_key()
-        self._agreed = agreed
-
-    def introduce(self, announcement: Signed[Announcement], now: int) -> None:
-        """Learn a city's keys from a verified announcement (broker side).
-
-        Args:
-            announcement: from `protocol.route.verify_announcement`, with the operating
-                key of a neighbor that we have an agreement with.
-            now: seconds since 1970.
-
-        Raises:
-            ConflictingRoot: the city is known by another root key: by agreement, by an
-                introduction that has not ended, or because it is our own.
-        """
-        keys = announcement.body.keys
-        known = self._root_of(keys.city, now)
-        if known is not None and known != keys.root_key():
-            raise ConflictingRoot(f"{keys.city} is known by another root key")
-        if keys.city != self.city:
-            self._introduced[keys.city] = keys, announcement.body.exp
-
-    def set_own_keys(self, keys: CityKeys) -> None:
-        """Set what a broker says about its own city; members take it from the bundle.
-
-        Raises:
-            ConflictingRoot: another city, or another root than the pinned one.
-        """
-        if keys.city != self.city or keys.root_key() != self.root:
-            raise ConflictingRoot("these are not our own city's keys")
-        self._own_keys = keys
-
-    def set_removed(self, nodes: Iterable[NodeId]) -> None:
-        """Set which nodes our city removed (broker side: `Authority.removed`)."""
-        self._removed = frozenset(nodes)
-
-    # What follows from it.
-
-    def root_of(self, city: CityId, now: int) -> VerifyingKey:
-        """Return a city's root key.
-
-        Raises:
-            UnknownKey: nobody we believe has told us one.
-        """
-        root = self._root_of(city, now)
-        if root is None:
-            raise UnknownKey(f"nothing vouches for the city {city} here")
-        return root
-
-    def known_cities(self, now: int) -> tuple[CityId, ...]:
-        """Return all cities with a known root key, our own included, sorted."""
-        names = {self.city, *self._agreed, *self._introduced, *self._bundled}
-        return tuple(sorted(n for n in names if self._root_of(n, now) is not None))
-
-    def city_keys(self, city: CityId, now: int) -> CityKeys:
-        """Return a city's keys as documents, for bundles and announcements.
-
-        Raises:
-            UnknownKey: not known, or known by agreement only so far.
-        """
-        keys = self._keys_of(city, now)
-        if keys is None or keys.root_key() != self.root_of(city, now):
-            raise UnknownKey(f"the keys of {city} have not arrived here yet")
-        return keys
-
-    def city_of(self, city: CityId, now: int) -> City:
-        """Return a city's verified operating key, broker and directory.
-
-        Raises:
-            UnknownKey: not known, or its keys have not arrived yet.
-            ProtocolViolation: a link of its chain is broken or over.
-        """
-        keys = self.city_keys(city, now)
-        digest = digest_of(keys.encode())
-        found = self._cities.get(digest)
-        if found is None or found.ends <= now:
-            operating, broker, directory = verify_city_keys(keys, now, self._skew_s)
-            certificate = Received.parse(keys.operating, "operating-certificate")
-            ends = (
-                certificate.peek(OperatingCertificate).exp,
-                broker.body.exp,
-                directory.body.exp,
-            )
-            found = City(city, operating, broker.body, directory.body, min(ends))
-            self._check_suites(operating)
-            self._cities.put(found, digest)
-        for member in (found.broker, found.directory):
-            self._check_not_removed(member)
-        return found
+        self._documents: Cache[object] = Cache(cache_size)
 
     def verify_sender(
         self, membership_token: str, operating_token: str, now: int
@@ -246,49 +105,75 @@ class TrustStore:
             MembershipExpired, NotAMember: ended, or removed by our city.
             ProtocolViolation: any other fault.
         """
-        digests = (
-            digest_of(membership_token.encode("utf-8", "replace")),
-            digest_of(operating_token.encode("utf-8", "replace")),
-        )
-        proven = self._senders.get(*digests)
+        place = _name_of(membership_token), _name_of(operating_token)
+        proven = self._senders.get(*place)
         if proven is None:
             proven = self._prove(membership_token, operating_token, now)
-            self._senders.put(proven, *digests)
-        self._check_still(proven, now)
-        return proven.membership
+            self._senders.put(proven, *place)
+        membership = proven.membership
+        if self.known.root_of(membership.sub.city, now) != proven.root:
+            raise UnknownKey(f"the root key of {membership.sub.city} has changed")
+        proven.certificate.check_times(now, self.known.skew_s)
+        self._check_member(membership, now)
+        return membership
 
-    def keys_of(self, membership: Membership) -> SingleKey:
-        """Return the key directory that holds this member's key only."""
+    def key_directory_for(self, membership: Membership) -> SingleKey:
+        """Return the key directory that holds this member's key, and no other."""
         return SingleKey(membership.sub, membership.verifying_key())
 
     def verify_home_document(
         self, token: str, kind: str, model: type[C], issuer: Membership, now: int
     ) -> Signed[C]:
-        """Check a document that a member signed: consent, status list, grant.
+        """Check a document that one member must have signed: consent, list, grant.
 
         Args:
             token: the JWS.
-            kind: which kind this place asks for.
+            kind: the kind of document that this place asks for.
             model: its claims.
             issuer: verified membership of who must have signed it.
             now: seconds since 1970.
 
         Raises:
-            ProtocolViolation: any fault, dates and the issuer's removal included.
+            ProtocolViolation: any fault; the document's and the issuer's end included.
         """
         self._check_member(issuer, now)
-        key = self.keys_of(issuer)
-        place = kind, issuer.sub, key.key.kid, digest_of(token.encode(errors="replace"))
-        known = self._documents.get(*place)
-        if known is not None and isinstance(known.body, model):
-            signed: Signed[C] = Signed(known.token, known.body, known.owner)
+        keys = self.key_directory_for(issuer)
+        place = kind, issuer.sub, keys.key.kid, _name_of(token)
+        kept = self._documents.get(*place)
+        signed: Signed[C]
+        if isinstance(kept, Signed) and isinstance(kept.body, model):
+            signed = kept
         else:
-            signed = Received.parse(token, kind).verify(model, key)
-            self._documents.put(
-                Signed(signed.token, signed.body, signed.owner), *place
-            )
-        signed.body.check_times(now, self._skew_s)
+            signed = Received.parse(token, kind).verify(model, keys)
+            self._documents.put(signed, *place)
+        signed.body.check_times(now, self.known.skew_s)
         return signed
+
+    def city_of(self, city: CityId, now: int) -> City:
+        """Return a city's verified operating key, broker and directory.
+
+        Raises:
+            UnknownKey: not known, or its keys have not arrived yet.
+            ProtocolViolation: a link of its chain is faulty or over.
+        """
+        keys = self.known.keys_of(city, now)
+        place = digest_of(keys.encode())
+        found = self._cities.get(place)
+        if found is None or found.ends <= now:
+            operating, broker, directory = verify_city_keys(
+                keys, now, self.known.skew_s
+            )
+            certificate = Received.parse(keys.operating, OPERATING)
+            ends = min(
+                certificate.peek(OperatingCertificate).exp,
+                broker.body.exp,
+                directory.body.exp,
+            )
+            found = City(city, operating, broker.body, directory.body, ends)
+            self._cities.put(found, place)
+        for member in (found.broker, found.directory):
+            self._check_member(member, now)
+        return found
 
     def verify_member_key(
         self, token: str, city: CityId, consent: str, now: int
@@ -296,20 +181,42 @@ class TrustStore:
         """Check a nameless member key of a city, for one consent.
 
         Raises:
-            WrongIssuer: certified for another consent.
+            WrongAudience: certified for another consent.
             ProtocolViolation: any other fault.
         """
         operating = self.city_of(city, now).operating
-        signed = verify_member_key(token, city, operating, now, self._skew_s)
+        signed = verify_member_key(token, city, operating, now, self.known.skew_s)
         if signed.body.aud != consent:
-            raise WrongIssuer("the member key was certified for another consent")
+            raise WrongAudience("the member key was certified for another consent")
+        self._check_suites(
+            signed.body.verifying_key().suite, signed.body.sealing.load().suite
+        )
         return signed
 
-    def _root_of(self, city: CityId, now: int) -> VerifyingKey | None:
-        if city == self.city:
-            return self.root
-        agreed = self._agreed.get(city)
-        if agreed is not None:
-            return agreed
-        keys = self._keys_of(city, now)
-        return None if keys is None else keys.root_key()
+    def _prove(self, membership: str, operating: str, now: int) -> _Proven:
+        # The city is only claimed here; its root key then proves or refutes it.
+        claimed = Received.parse(membership, MEMBERSHIP).peek(Membership).sub.city
+        root = self.known.root_of(claimed, now)
+        skew_s = self.known.skew_s
+        certificate = verify_operating(operating, claimed, root, now, skew_s)
+        key = certificate.body.verifying_key()
+        try:
+            proven = verify_membership(membership, claimed, key, now, skew_s)
+        except Expired as error:
+            raise MembershipExpired(error.detail) from error
+        return _Proven(root, certificate.body, proven.body)
+
+    def _check_member(self, member: Membership, now: int) -> None:
+        if member.exp <= now:
+            raise MembershipExpired(f"the membership of {member.sub} has ended")
+        if self.known.is_removed(member.sub):
+            raise NotAMember(f"{member.sub} was removed by its city")
+        self._check_suites(member.verifying_key().suite, member.sealing.suite)
+
+    def _check_suites(self, *suites: Suite) -> None:
+        if not self._suites.issuperset(suites):
+            raise UnsupportedSuite("this node does not accept that suite")
+
+
+def _name_of(token: str) -> str:
+    return digest_of(token.encode("utf-8", "surrogatepass"))

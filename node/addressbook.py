@@ -11,44 +11,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from federation.exchange import Answer, Endpoint, Target, target_of
+from identity.trust import City, TrustStore
 from protocol.answer import OneToken
 from protocol.canonical import b64url
 from protocol.envelope import Address, Kind
-from protocol.errors import MachikuraError, Malformed
+from protocol.errors import MachikuraError, Malformed, UnknownKey
 from protocol.ids import CityId, NodeId
 from protocol.location import TokenBody
-from protocol.membership import Membership, verify_member_key, verify_membership
+from protocol.membership import Membership, verify_membership
 from protocol.request import HolderTicket, MemberQuery
 from protocol.signature import Owner
-from protocol.suites import VerifyingKey
-
-
-@dataclass(frozen=True)
-class KnownCity:
-    """A city that we can reach, verified.
-
-    Attributes:
-        operating: its operating key.
-        broker, directory: memberships of its broker and directory.
-        path: cities on the way, itself last; empty for our own.
-    """
-
-    city: CityId
-    operating: VerifyingKey
-    broker: Membership
-    directory: Membership
-    path: tuple[CityId, ...]
-
-
-class Cities(Protocol):
-    """Knows the cities (see `identity.trust`)."""
-
-    def known_city(self, city: CityId, now: int) -> KnownCity | None:
-        """Return a city that we can reach, None if nobody introduced it."""
 
 
 class NoWay(MachikuraError):
@@ -66,7 +40,7 @@ class Addressbook:
         self,
         *,
         exchanges: Endpoint,
-        cities: Cities,
+        trust: TrustStore,
         now_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         skew_s: int,
@@ -75,7 +49,7 @@ class Addressbook:
     ) -> None:
         """Take the parts; at most `size` nodes are remembered."""
         self._exchanges = exchanges
-        self._cities = cities
+        self._trust = trust
         self._now_ms = now_ms
         self._entropy = entropy
         self._skew_s = skew_s
@@ -94,16 +68,16 @@ class Addressbook:
             if len(self._members) > self._size:
                 self._members.popitem(last=False)
 
-    def city(self, city: CityId) -> KnownCity:
+    def city(self, city: CityId) -> City:
         """Return a city that we can reach.
 
         Raises:
             NoWay: nobody has introduced it.
         """
-        known = self._cities.known_city(city, self._now())
-        if known is None:
-            raise NoWay("no-route", f"{city} is not known here")
-        return known
+        try:
+            return self._trust.city_of(city, self._now())
+        except UnknownKey as error:
+            raise NoWay("no-route", f"{city} is not known here") from error
 
     def broker(self, city: CityId) -> Target:
         """Return the broker of a city, addressed by name."""
@@ -182,11 +156,9 @@ class Addressbook:
         if kept is not None:
             return kept
         city = self.city(CityId(ticket.city))
-        member = verify_member_key(
-            ticket.member_key, city.city, city.operating, self._now(), self._skew_s
+        member = self._trust.verify_member_key(
+            ticket.member_key, city.city, consent, self._now()
         ).body
-        if member.aud != consent:
-            raise Malformed("the member key is for another consent")
         key = member.verifying_key()
         target = Target(
             Address(city=city.city, token=ticket.token),

@@ -94,5 +94,5 @@ class NodeLinkIdentity:
             node=member.sub,
             verify=lambda data, signature: key.verify(signature, data),
             expires_ms=member.exp * 1000,
-            attributes=Peer(member.sub, member, shown.membership),
+            attributes=Peer(member.sub, member, shown.membership, shown.operating),
         )

@@ -21,7 +21,12 @@ from vault.keyring import Entropy, Keyring, SubjectId
 from vault.moments import EARLIEST, LATEST, text_of
 from vault.sealed_record import Draft, OpenRecord, open_record, seal_record
 from vault.statements import Hot
-from vault.tables import record_attributes, record_versions, records
+from vault.tables import (
+    record_attributes,
+    record_sources,
+    record_versions,
+    records,
+)
 
 
 class Held(StrEnum):
@@ -53,7 +58,11 @@ _ROW = (
     _c.sealed,
 )
 _BY_ID = Hot(select(*_ROW).where(_c.id == bindparam("id")))
-_BY_SOURCE = Hot(select(*_ROW).where(_c.source_index == bindparam("source_index")))
+_BY_SOURCE = Hot(
+    select(*_ROW)
+    .join(record_sources, record_sources.c.record == _c.id)
+    .where(record_sources.c.source_index == bindparam("source_index"))
+)
 
 
 def _by_time(*held: Any) -> Hot:  # SQL conditions have no narrower common type
@@ -77,7 +86,14 @@ _BY_TIME = {
     Held.RECEIVED: _by_time(_c.consent_index.is_not(None)),
     Held.BOTH: _by_time(),
 }
+_OF_RECORD = (
+    record_attributes.c.record,
+    record_sources.c.record,
+    record_versions.c.id,
+    _c.id,
+)
 _INSERT = Hot(insert(records))
+_SOURCE = Hot(insert(record_sources))
 _ATTRIBUTE = Hot(insert(record_attributes))
 
 
@@ -106,14 +122,13 @@ class Records:
             version=1,
             time_s=draft.time_s,
             changed_ms=now_ms,
-            source_index=draft.source_index,
             consent_index=draft.consent_index,
             retain_until=draft.retain_until,
             stopped=0,
             wrapped=wrapped,
             sealed=sealed,
         )
-        self._index(connection, serial, draft.attributes)
+        self._index(connection, serial, draft.source_index, draft.attributes)
         return RecordId(self._prefix + serial)
 
     def replace(
@@ -170,7 +185,7 @@ class Records:
         connection.execute(
             delete(record_attributes).where(record_attributes.c.record == serial)
         )
-        self._index(connection, serial, draft.attributes)
+        self._index(connection, serial, None, draft.attributes)
         return version
 
     def get(self, connection: Connection, record: RecordId) -> OpenRecord:
@@ -180,7 +195,11 @@ class Records:
             NotFound: not here, of another node, or its person was erased.
             CannotOpen: the row was altered.
         """
-        row = _BY_ID.run(connection, id=self._serial(record)).fetchone()
+        return self.get_serial(connection, self._serial(record))
+
+    def get_serial(self, connection: Connection, serial: str) -> OpenRecord:
+        """Return the record with this serial; as `get`."""
+        row = _BY_ID.run(connection, id=serial).fetchone()
         if row is None:
             raise NotFound("no such record")
         return self._open(connection, row)
@@ -209,7 +228,8 @@ class Records:
             connection: a read connection.
             subject: whose.
             dataset_type: of which type.
-            since_s, until_s: record time, `until_s` exclusive.
+            since_s: earliest record time.
+            until_s: record time before which it ends.
             limit: at most so many.
             held: own records or received ones; stopped ones never.
 
@@ -267,7 +287,7 @@ class Records:
         """Delete records by their serials, with versions and index entries."""
         for start in range(0, len(serials), 500):
             some = serials[start : start + 500]
-            for column in (record_attributes.c.record, record_versions.c.id, _c.id):
+            for column in _OF_RECORD:
                 connection.execute(delete(column.table).where(column.in_(some)))
 
     def counts(
@@ -325,6 +345,7 @@ class Records:
                     opened.content,
                     opened.time,
                     0,
+                    source=opened.source,
                     origin=opened.origin,
                 )
                 sealed = self._seal(connection, draft, row.id, row.version)
@@ -347,14 +368,24 @@ class Records:
                 continue
 
     def index(
-        self, connection: Connection, record: RecordId, attributes: tuple[bytes, ...]
+        self,
+        connection: Connection,
+        record: RecordId,
+        source_index: bytes | None,
+        attributes: tuple[bytes, ...],
     ) -> None:
-        """Put the blind indexes of a record's searchable fields in place."""
-        self._index(connection, self._serial(record), attributes)
+        """Put the blind indexes of a record in place, after they were dropped."""
+        self._index(connection, self._serial(record), source_index, attributes)
 
     def _index(
-        self, connection: Connection, serial: str, attributes: tuple[bytes, ...]
+        self,
+        connection: Connection,
+        serial: str,
+        source_index: bytes | None,
+        attributes: tuple[bytes, ...],
     ) -> None:
+        if source_index is not None:
+            _SOURCE.run(connection, source_index=source_index, record=serial)
         for attribute in attributes:
             _ATTRIBUTE.run(connection, attribute_index=attribute, record=serial)
 

@@ -6,9 +6,9 @@ person's key. Both ciphertexts are bound to record id, version, dataset type and
 vault's own subject id, so nothing opens in another row. The subject id and not the
 handle is bound, since records are imported before their person is linked.
 
-Inside the seal stands one line of JSON (the record's time as written, and where a
-received record came from), a line feed, and the content as JSON text, byte for byte as
-it came in.
+Inside the seal stands one line of JSON (the record's time as written, what its source
+calls it, where a received record came from), a line feed, and the content as JSON text,
+byte for byte as it came in.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Draft:
         content: JSON text of an object.
         time: the record's time as written; None where the type has none.
         time_s: the same in seconds, or when it came in.
-        source_index: blind index of what the source calls it; unique.
+        source: what the source calls the record, None for one that is never seen again.
+        source_index: blind index of that; unique.
         attributes: blind indexes of searchable fields.
         origin, consent_index, retain_until: of received records.
     """
@@ -60,6 +61,7 @@ class Draft:
     content: bytes
     time: str | None
     time_s: int
+    source: str | None = None
     source_index: bytes | None = None
     attributes: tuple[bytes, ...] = ()
     origin: Origin | None = None
@@ -77,6 +79,7 @@ class OpenRecord:
     version: int
     time: str | None
     content: bytes
+    source: str | None
     origin: Origin | None
     changed_ms: int
 
@@ -96,6 +99,8 @@ def seal_record(
     head: dict[str, object] = {}
     if draft.time is not None:
         head["time"] = draft.time
+    if draft.source is not None:
+        head["source"] = draft.source
     if draft.origin is not None:
         head["origin"] = draft.origin.model_dump(mode="json")
     key = entropy(KEY_BYTES)
@@ -133,6 +138,7 @@ def open_record(
         version,
         head.get("time"),
         content,
+        head.get("source"),
         None if origin is None else Origin.decode(orjson.dumps(origin)),
         changed_ms,
     )

@@ -10,9 +10,9 @@ subject ids, dataset types, record times (needed for range queries), sizes and c
 * `keys`: in the key backup, which honours tombstones. It holds the person keys and the
   names (local ids, handles) that lead to a person.
 * `records`: in the ordinary backup. Without the key backup it is noise.
-* `derived`: not at all. `record_attributes` are blind indexes under a key of the node,
-  so a copy would let the node's keys confirm a guess about an erased person; they are
-  rebuilt from the records that still open.
+* `derived`: not at all. Source ids and searchable attributes are blind indexes under a
+  key of the node, so a copy would let the node's keys confirm a guess about an erased
+  person. They are made anew from the records that still open (`vault.search`).
 """
 
 from __future__ import annotations
@@ -75,7 +75,6 @@ records = Table(
     Column("version", Integer, nullable=False),
     Column("time_s", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
-    Column("source_index", LargeBinary(16), unique=True),
     # The rest is set for records received from other organizations only.
     Column("consent_index", LargeBinary(16), index=True),
     Column("retain_until", BigInteger, index=True),
@@ -98,6 +97,14 @@ record_versions = Table(
     Column("wrapped", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     info=_RECORDS,
+)
+
+record_sources = Table(
+    "record_sources",
+    metadata,
+    Column("source_index", LargeBinary(16), primary_key=True),
+    Column("record", String(36), nullable=False, index=True),
+    info=_DERIVED,
 )
 
 record_attributes = Table(

@@ -2,8 +2,8 @@
 """A header meets a profile: which column fills which field, and which profile fits.
 
 Names are compared without width, case, spaces and underscores. The automatic choice
-takes the profile that knows most of the header's columns, if it knows enough of them and
-the header has a column that tells this table from others; a tie is for the operator.
+takes the profile that knows most of the header's columns, if it knows enough of them
+and the header has a column that is typical of the table; a tie is for the operator.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code numbers of Japanese public data: checked, and completed where only one reading is.
+"""Code numbers of Japanese public data: checked, completed where one reading is left.
 
 Spreadsheets drop leading zeros, so a municipal code of five digits is either a whole
 code without its zero or one without its check digit. Where both readings hold, or a
@@ -18,7 +18,7 @@ from vault.formats.problems import BadValue
 _WRAPPED: Final = re.compile(r'="(.*)"|\'(.*)', re.DOTALL)
 _DIGITS_DOT_ZERO: Final = re.compile(r"([+-]?\d+)\.0+")
 _ROUNDED: Final = re.compile(r"\d(?:\.\d+)?[eE]\+?\d+")
-_DASHES: Final = re.compile("[‐‑‒–—―−ー-]")  # noqa: RUF001 a class of look-alikes
+_DASHES: Final = re.compile("[‐‑‒–—―−ー-]")
 _MAX_ID: Final = 200
 
 

@@ -23,7 +23,7 @@ class BadJson(Exception):
     """The text is not JSON as we accept it.
 
     Attributes:
-        code: key of `vault.formats.problems.TEXTS`.
+        code: a key of `vault/formats/problems.json`.
         place: character near which it was noticed, counted from 1.
     """
 

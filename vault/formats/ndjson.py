@@ -93,7 +93,7 @@ def _record(number: int, value: dict[str, Json]) -> Row | RowProblem:
         if source_id is not None:
             source_id = codes.identifier(source_id)
     except BadValue as error:
-        return problem(number, error.code, **error.facts)
+        return problem(number, error.code, None, **error.facts)
     if is_my_number(source_id):
         return problem(number, "my-number-refused")
     wrong = content_problem({**content, "source_id": source_id})

@@ -63,8 +63,8 @@ _UNIT: Final = re.compile(
 def key_of(name: str) -> str:
     """Return the form in which column names are compared.
 
-    Width, case, spaces, underscores and hyphens do not count: `名称＿カナ`, `名称_ｶﾅ` and
-    `名称カナ` are the same.
+    Width, case, spaces, underscores and hyphens do not count: `名称＿カナ`,
+    `名称_ｶﾅ` and `名称カナ` are the same.
     """
     return _NOISE.sub("", unicodedata.normalize("NFKC", name).casefold())
 
@@ -141,7 +141,7 @@ class Profile(Request):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,60}$")]
-    title: dict[str, ShortText] = {}
+    title: dict[str, ShortText] = Field(default_factory=dict)
     format: Literal["table", "fhir"] = "table"
     dataset_type: DatasetTypeName | None = None
     encoding: Literal["utf-8", "cp932", "euc_jp", "utf-16"] | None = None
@@ -149,7 +149,7 @@ class Profile(Request):
     subject: tuple[ShortText, ...] = ()
     source_id: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
-    constants: dict[str, Scalar] = {}
+    constants: dict[str, Scalar] = Field(default_factory=dict)
     ignore: tuple[ShortText, ...] = ()
 
     @functools.cached_property

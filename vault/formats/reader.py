@@ -4,8 +4,9 @@
     for found in read_rows(stream, format="csv", profile=None):
         if isinstance(found, Row): ...
 
-Promises: no content of a file makes it raise; memory is bounded by the limits; one broken
-row never stops the rest; what is not imported is told; no problem repeats a value.
+Promises: no content of a file makes it raise; memory is bounded by the limits; one
+broken row never stops the rest; what is not imported is told; no problem repeats a
+value.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def read_record(
     try:
         subject = _subject(binding, cells)
     except BadValue as error:
-        yield problem(number, error.code, **error.facts)
+        yield problem(number, error.code, None, **error.facts)
         return
     for column in binding.profile.columns:
         place = binding.places.get(column.field)

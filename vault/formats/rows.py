@@ -45,7 +45,7 @@ class RowProblem:
 
     Attributes:
         number: as in `Row`; 0 where it is about the whole file.
-        code: stable slug, a key of `vault.formats.problems.TEXTS`.
+        code: stable slug, a key of `vault/formats/problems.json`.
         field: the record's field, where there is one.
         level: whether the file, the row, or nothing was lost.
     """

@@ -22,7 +22,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NOT_TEXT: Final = (
+NOT_TEXT: Final = (
     b"PK\x03\x04",  # zip, and the spreadsheets made of it
     b"\xd0\xcf\x11\xe0",  # spreadsheets up to 2003
     b"%PDF",
@@ -34,7 +34,7 @@ class Unreadable(Exception):
     """The file cannot be read as lines of text.
 
     Attributes:
-        code: key of `vault.formats.problems.TEXTS`.
+        code: a key of `vault/formats/problems.json`.
     """
 
     def __init__(self, code: str) -> None:
@@ -70,7 +70,7 @@ def _decoded(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
     if not piece:
         raise Unreadable("empty-file")
     name = encoding or _marked(piece)
-    if piece.startswith(_NOT_TEXT) or (name is None and b"\0" in piece):
+    if piece.startswith(NOT_TEXT) or (name is None and b"\0" in piece):
         raise Unreadable("not-text")
     while name is None and piece.isascii():
         following = stream.read(_PIECE) or b""

@@ -36,14 +36,12 @@ _EMPTY: Final = frozenset(
         "none",
         "不明",
         "未定",
-    )  # noqa: RUF001 look-alikes of a dash
+    )
 )
-_YES: Final = frozenset(
-    "1 ○ ◯ 〇 ● ◎ レ ✓ ✔ 有 有り あり 可 はい 済 該当 true yes y on".split()
+_YES: Final = re.compile(
+    "1|○|◯|〇|●|◎|レ|✓|✔|有|有り|あり|可|はい|済|該当|true|yes|y|on"
 )
-_NO: Final = frozenset(
-    "0 × ✕ ✗ ☓ 無 無し なし 不可 いいえ 未 非該当 false no n off".split()
-)
+_NO: Final = re.compile("0|×|✕|✗|☓|無|無し|なし|不可|いいえ|未|非該当|false|no|n|off")
 _NUMBER: Final = re.compile(
     r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:e[+-]?\d{1,3})?"
 )
@@ -133,9 +131,9 @@ def _chosen(text: str, column: Column) -> Json:
 
 def _boolean(text: str) -> bool:
     folded = _folded(text)
-    if folded in _YES:
+    if _YES.fullmatch(folded):
         return True
-    if folded in _NO or folded in _EMPTY:
+    if _NO.fullmatch(folded) or folded in _EMPTY:
         return False
     raise BadValue("boolean-invalid")
 
@@ -146,7 +144,7 @@ def number(text: str, unit: str | None = None) -> int | float:
     Raises:
         BadValue: number-invalid, number-too-large.
     """
-    folded = _folded(text).replace(" ", "").replace("−", "-")  # noqa: RUF001 the minus sign
+    folded = _folded(text).replace(" ", "").replace("−", "-")
     folded = folded.removesuffix("円").lstrip("¥\\")
     if unit:
         folded = folded.removesuffix(_folded(unit))

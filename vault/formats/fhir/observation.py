@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from protocol.canonical import Json
 from vault.formats.fhir import elements as e
 from vault.formats.fhir.checkup import Checkups, item_for, item_value
 from vault.formats.fhir.elements import Element
@@ -103,7 +104,7 @@ def _as_item(
 
 
 def _as_it_stands(
-    observed: Observed, components: list[Element], beside: Content
+    observed: Observed, components: list[Element], beside: Mapping[str, Json]
 ) -> Content:
     """Return the content of a `health.observation` record."""
     resource = observed.resource

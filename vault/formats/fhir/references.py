@@ -17,7 +17,6 @@ from vault.formats.fhir.patient import full_name, patient_number
 from vault.formats.problems import BadValue
 from vault.formats.values import read_subject
 
-
 _PLACES: Final = ("Organization", "Location", "HealthcareService")
 
 

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conditions, allergies, vaccinations, medicines and visits: one resource, one record."""
+"""Conditions, allergies, vaccinations, visits: one resource becomes one record."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, TypeAlias
 
 from vault.formats.fhir import elements as e
 from vault.formats.fhir.elements import Element
@@ -13,19 +9,8 @@ from vault.formats.fhir.references import Directory
 from vault.formats.problems import BadValue
 from vault.formats.rows import Content
 
-Reader: TypeAlias = Callable[[Element, Directory], Content]
 
-
-@dataclass(frozen=True, slots=True)
-class Mapping_:
-    """What a kind of resource becomes."""
-
-    dataset_type: str
-    read: Reader
-    subject: str = "subject"
-
-
-def _named(concept: Element) -> Content:
+def named(concept: Element) -> Content:
     """Return name and code of a concept.
 
     Raises:
@@ -37,7 +22,12 @@ def _named(concept: Element) -> Content:
     return {"name": name, "code": coding.code, "code_system": coding.system}
 
 
-def _refuse_status(resource: Element, *void: str, not_done: str = "") -> str:
+def check_status(resource: Element, *void: str, not_done: str = "") -> str:
+    """Return the status, unless it says that the entry does not count.
+
+    Raises:
+        BadValue: entered-in-error, not-done.
+    """
     status = e.text(resource, "status")
     if status in ("entered-in-error", *void):
         raise BadValue("entered-in-error")
@@ -60,7 +50,7 @@ def condition(resource: Element, directory: Directory) -> Content:
     )
     recorded = e.text(resource, "recordedDate")
     return {
-        **_named(e.member(resource, "code")),
+        **named(e.member(resource, "code")),
         "recorded_date": e.day(recorded) if recorded else None,
         "onset_date": e.day_or_part(onset),
         "abatement_date": e.day_or_part(e.text(resource, "abatementDateTime")),
@@ -86,7 +76,7 @@ def allergy(resource: Element, directory: Directory) -> Content:
     recorded = e.text(resource, "recordedDate")
     facility, doctor = directory.names(resource, e.members(resource, "recorder"))
     return {
-        **_named(e.member(resource, "code")),
+        **named(e.member(resource, "code")),
         "recorded_date": e.day(recorded) if recorded else None,
         "onset_date": e.day_or_part(e.text(resource, "onsetDateTime")),
         "category": next(iter(e.texts(resource, "category")), ""),
@@ -101,8 +91,8 @@ def allergy(resource: Element, directory: Directory) -> Content:
 
 def immunization(resource: Element, directory: Directory) -> Content:
     """Read an Immunization (予防接種)."""
-    _refuse_status(resource, not_done="not-done")
-    vaccine = _named(e.member(resource, "vaccineCode"))
+    check_status(resource, not_done="not-done")
+    vaccine = named(e.member(resource, "vaccineCode"))
     protocol = next(iter(e.members(resource, "protocolApplied")), e.NOTHING)
     actors = [e.member(p, "actor") for p in e.members(resource, "performer")]
     facility, doctor = directory.names(
@@ -118,9 +108,9 @@ def immunization(resource: Element, directory: Directory) -> Content:
         "vaccine_code": vaccine["code"],
         "code_system": vaccine["code_system"],
         "lot_number": e.text(resource, "lotNumber"),
-        "manufacturer": directory.names(
-            resource, e.members(resource, "manufacturer")
-        )[0],
+        "manufacturer": directory.names(resource, e.members(resource, "manufacturer"))[
+            0
+        ],
         "dose_number": _whole(dose),
         "series_doses": _whole(series),
         "site": e.name_of(e.member(resource, "site")),
@@ -134,4 +124,29 @@ def immunization(resource: Element, directory: Directory) -> Content:
 def _whole(value: object) -> int | None:
     if isinstance(value, bool):
         return None
-    return int(value) if isinstance(value, int | str) and str(value).isdecimal() else None
+    return (
+        int(value) if isinstance(value, int | str) and str(value).isdecimal() else None
+    )
+
+
+def encounter(resource: Element, directory: Directory) -> Content:
+    """Read an Encounter (受診、入院)."""
+    check_status(resource, "cancelled", "planned")
+    period = e.member(resource, "period")
+    end = e.text(period, "end")
+    reasons = [e.name_of(c) for c in e.members(resource, "reasonCode")]
+    kinds = [e.name_of(c) for c in e.members(resource, "type")]
+    people = [e.member(p, "individual") for p in e.members(resource, "participant")]
+    facility, doctor = directory.names(
+        resource, [*e.members(resource, "serviceProvider"), *people]
+    )
+    return {
+        "start": e.moment(e.text(period, "start")),
+        "end": e.moment(end) if end else None,
+        "class": e.text(e.member(resource, "class"), "code"),
+        "type": "、".join(filter(None, kinds)),
+        "department": e.name_of(e.member(resource, "serviceType")),
+        "reason": "、".join(filter(None, reasons)),
+        "facility_name": facility,
+        "doctor_name": doctor,
+    }

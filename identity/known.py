@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which root key each city has, as far as this node was told by those it believes.
+
+Our own city's root key is pinned when the node is set up. Another city's root key a
+*member* learns only from its city's trust bundle, a *broker* only from agreements in
+force and, for cities further away, from verified announcements. One city has one root:
+a second one is refused as long as the first is known, so nobody on a path can slip in
+a city of its own under another's name. An agreement, read over the phone by people,
+outranks an introduction.
+
+In memory, for one thread at a time; `identity.trust_documents` keeps what must survive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from identity.bundle import verify_bundle
+from identity.errors import ConflictingRoot
+from protocol.agreement import Agreement
+from protocol.errors import Replayed, UnknownKey
+from protocol.ids import CityId, NodeId
+from protocol.membership import OperatingCertificate, verify_operating
+from protocol.route import Announcement, Bundle, CityKeys
+from protocol.signature import Signed
+from protocol.suites import VerifyingKey
+
+
+class KnownCities:
+    """The cities that this node believes in now."""
+
+    def __init__(self, *, city: CityId, root: VerifyingKey, skew_s: int = 10) -> None:
+        """Pin our own city's root.
+
+        Args:
+            city: our own city.
+            root: its root key.
+            skew_s: how far two clocks may differ.
+        """
+        self.city = city
+        self.root = root
+        self.skew_s = skew_s
+        self.operating: Signed[OperatingCertificate] | None = None
+        self.bundle: Signed[Bundle] | None = None
+        self.agreements: dict[CityId, Agreement] = {}
+        self._introduced: dict[CityId, tuple[CityKeys, int]] = {}
+        self._bundled: dict[CityId, CityKeys] = {}
+        self._own_keys: CityKeys | None = None
+        self._removed: frozenset[NodeId] = frozenset()
+
+    def accept_operating(self, token: str, now: int) -> Signed[OperatingCertificate]:
+        """Take our city's operating certificate, if it is newer than the one we have.
+
+        Returns:
+            The newest one; an older one that is offered changes nothing.
+
+        Raises:
+            ProtocolViolation: not signed by the pinned root, over, or malformed.
+        """
+        offered = verify_operating(token, self.city, self.root, now, self.skew_s)
+        if self.operating is None or offered.body.iat > self.operating.body.iat:
+            self.operating = offered
+        return self.operating
+
+    def accept_bundle(self, token: str, now: int) -> Signed[Bundle]:
+        """Take our city's newest trust bundle (member side).
+
+        Raises:
+            Replayed: older than the one we have: a rollback would revive removed nodes.
+            ProtocolViolation: any other fault.
+        """
+        signed = verify_bundle(token, self.city, self.root, now, self.skew_s)
+        if self.bundle is not None and signed.body.iat < self.bundle.body.iat:
+            raise Replayed("there is a newer trust bundle already")
+        self.bundle = signed
+        self._bundled = {keys.city: keys for keys in signed.body.cities}
+        self._removed = frozenset(signed.body.removed)
+        self.accept_operating(self._bundled[self.city].operating, now)
+        return signed
+
+    def agree(self, agreements: Iterable[Agreement], now: int) -> None:
+        """Take the agreements in force (broker side); all others are forgotten."""
+        self.agreements = {
+            agreement.body.other(self.city).city: agreement
+            for agreement in agreements
+            if agreement.in_force(now) and agreement.body.concerns(self.city)
+        }
+
+    def introduce(self, announcement: Signed[Announcement], now: int) -> None:
+        """Learn a city's keys from a verified announcement (broker side).
+
+        Args:
+            announcement: from `protocol.route.verify_announcement`, with the operating
+                key of a neighbor that we have an agreement with.
+            now: seconds since 1970.
+
+        Raises:
+            ConflictingRoot: the city is known by another root key: by agreement, by an
+                introduction that has not ended, or because it is our own.
+        """
+        keys = announcement.body.keys
+        known = self._known_root(keys.city, now)
+        if known is not None and known != keys.root_key():
+            raise ConflictingRoot(f"{keys.city} is known by another root key")
+        if keys.city != self.city:
+            self._introduced[keys.city] = keys, announcement.body.exp
+
+    def set_own_keys(self, keys: CityKeys) -> None:
+        """Set a broker's word on its own city; members take it from the bundle.
+
+        Raises:
+            ConflictingRoot: another city, or another root than the pinned one.
+        """
+        if keys.city != self.city or keys.root_key() != self.root:
+            raise ConflictingRoot("these are not our own city's keys")
+        self._own_keys = keys
+
+    def set_removed(self, nodes: Iterable[NodeId]) -> None:
+        """Set which nodes our city removed (broker side: `Authority.removed`)."""
+        self._removed = frozenset(nodes)
+
+    def is_removed(self, node: NodeId) -> bool:
+        """Tell whether our city has removed the node."""
+        return node in self._removed
+
+    def names(self, now: int) -> tuple[CityId, ...]:
+        """Return all cities with a known root key, our own included, sorted."""
+        told = {self.city, *self.agreements, *self._introduced, *self._bundled}
+        return tuple(sorted(n for n in told if self._known_root(n, now) is not None))
+
+    def root_of(self, city: CityId, now: int) -> VerifyingKey:
+        """Return a city's root key.
+
+        Raises:
+            UnknownKey: nobody we believe has told us one.
+        """
+        root = self._known_root(city, now)
+        if root is None:
+            raise UnknownKey(f"nothing vouches for the city {city} here")
+        return root
+
+    def keys_of(self, city: CityId, now: int) -> CityKeys:
+        """Return a city's keys as documents: for bundles, announcements, sealing.
+
+        Raises:
+            UnknownKey: not known, or known by agreement only so far.
+        """
+        keys = self._told_keys(city, now)
+        if keys is None or keys.root_key() != self.root_of(city, now):
+            raise UnknownKey(f"the keys of {city} have not arrived here yet")
+        return keys
+
+    def _known_root(self, city: CityId, now: int) -> VerifyingKey | None:
+        if city == self.city:
+            return self.root
+        agreement = self.agreements.get(city)
+        if agreement is not None and agreement.in_force(now):
+            return agreement.body.other(self.city).root_key()
+        keys = self._told_keys(city, now)
+        return None if keys is None else keys.root_key()
+
+    def _told_keys(self, city: CityId, now: int) -> CityKeys | None:
+        if city == self.city and self._own_keys is not None:
+            return self._own_keys
+        keys, ends = self._introduced.get(city, (None, 0))
+        if keys is not None and ends > now:
+            return keys
+        if self.bundle is not None and self.bundle.body.exp > now:
+            return self._bundled.get(city)
+        return None

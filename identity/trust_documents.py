@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trust documents that survive a restart: bundle, own membership, other members.
+
+Everything is verified again when it is loaded, as if it had just arrived: whoever can
+write to the database still cannot make this node believe anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from identity.known import KnownCities
+from identity.tables import trust_documents
+from identity.trust import TrustStore
+from protocol.errors import ProtocolViolation, WrongAudience
+from protocol.ids import NodeId
+from protocol.membership import Membership
+from protocol.request import Credentials
+from protocol.suites import VerifyingKey
+
+_BUNDLE = "bundle"
+_OPERATING = "operating"
+_OWN = "own"
+
+
+@dataclass(frozen=True)
+class OwnMembership:
+    """This node's own standing in its city.
+
+    Attributes:
+        body: the membership.
+        credentials: what it shows to others.
+    """
+
+    body: Membership
+    credentials: Credentials
+
+    def renewal_due(self, now: int) -> bool:
+        """Tell whether less than half of its life is left."""
+        return self.body.exp - now <= (self.body.exp - self.body.iat) // 2
+
+
+def accept_own(
+    trust: TrustStore,
+    node: NodeId,
+    key: VerifyingKey,
+    credentials: Credentials,
+    now: int,
+) -> OwnMembership:
+    """Check a membership that our city gave us.
+
+    Args:
+        trust: this node's trust.
+        node: our node id.
+        key: our signing key.
+        credentials: the membership and the operating certificate it verifies with.
+        now: seconds since 1970.
+
+    Raises:
+        WrongAudience: for another node, or for a key that is not ours.
+        ProtocolViolation: any other fault.
+    """
+    body = trust.verify_sender(credentials.membership, credentials.operating, now)
+    if body.sub != node or body.verifying_key() != key:
+        raise WrongAudience("this membership is not for this node and its key")
+    return OwnMembership(body, credentials)
+
+
+def save_own(connection: Connection, own: OwnMembership) -> None:
+    """Keep our own membership."""
+    _save(connection, _OWN, own.credentials, own.body.exp)
+
+
+def load_own(
+    connection: Connection,
+    trust: TrustStore,
+    node: NodeId,
+    key: VerifyingKey,
+    now: int,
+) -> OwnMembership | None:
+    """Return our kept membership, None if there is none that still holds."""
+    credentials = _load(connection, _OWN)
+    if credentials is None:
+        return None
+    try:
+        return accept_own(trust, node, key, credentials, now)
+    except ProtocolViolation:
+        return None
+
+
+def save_known(connection: Connection, known: KnownCities) -> None:
+    """Keep our city's operating certificate and bundle as they are now."""
+    if known.operating is not None:
+        operating = known.operating
+        _put(connection, _OPERATING, operating.token, None, operating.body.exp)
+    if known.bundle is not None:
+        _put(connection, _BUNDLE, known.bundle.token, None, known.bundle.body.exp)
+
+
+def load_known(connection: Connection, known: KnownCities, now: int) -> None:
+    """Take up what was kept; what is over or no longer verifies is left out."""
+    for name, accept in (
+        (_OPERATING, known.accept_operating),
+        (_BUNDLE, known.accept_bundle),
+    ):
+        query = select(trust_documents.c.document).where(trust_documents.c.name == name)
+        token: str | None = connection.execute(query).scalar_one_or_none()
+        if token is not None:
+            try:
+                accept(token, now)
+            except ProtocolViolation:
+                # Over while we were down: the city's broker sends a new one.
+                continue
+
+
+def save_member(
+    connection: Connection, membership: Membership, credentials: Credentials
+) -> None:
+    """Keep a verified member's credentials, so it can be sealed to while away."""
+    _save(connection, f"member:{membership.sub}", credentials, membership.exp)
+
+
+def load_member(
+    connection: Connection, trust: TrustStore, node: NodeId, now: int
+) -> tuple[Membership, Credentials] | None:
+    """Return a kept member, verified again; None if unknown, over, or removed."""
+    credentials = _load(connection, f"member:{node}")
+    if credentials is None:
+        return None
+    try:
+        membership = trust.verify_sender(
+            credentials.membership, credentials.operating, now
+        )
+    except ProtocolViolation:
+        return None
+    return (membership, credentials) if membership.sub == node else None
+
+
+def forget_ended(connection: Connection, *, before: int) -> None:
+    """Delete documents that ended before `before`, seconds since 1970."""
+    connection.execute(delete(trust_documents).where(trust_documents.c.ends < before))
+
+
+def _save(
+    connection: Connection, name: str, credentials: Credentials, ends: int
+) -> None:
+    _put(connection, name, credentials.membership, credentials.operating, ends)
+
+
+def _put(
+    connection: Connection, name: str, document: str, companion: str | None, ends: int
+) -> None:
+    connection.execute(delete(trust_documents).where(trust_documents.c.name == name))
+    connection.execute(
+        insert(trust_documents).values(
+            name=name, document=document, companion=companion, ends=ends
+        )
+    )
+
+
+def _load(connection: Connection, name: str) -> Credentials | None:
+    row = connection.execute(
+        select(trust_documents).where(trust_documents.c.name == name)
+    ).one_or_none()
+    if row is None or row.companion is None:
+        return None
+    return Credentials(membership=row.document, operating=row.companion)

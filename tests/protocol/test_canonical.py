@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Canonical JSON, strict JSON and strict base64url."""
+
+import base64
+import datetime
+import json
+import math
+import uuid
+from typing import Any
+
+import orjson
+import pytest
+import rfc8785
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from protocol.canonical import (
+    MAX_DEPTH,
+    MAX_SAFE_INTEGER,
+    Json,
+    b64url,
+    canonical,
+    parse_canonical,
+    parse_json,
+    unb64url,
+)
+from protocol.errors import Malformed, TooLarge
+from tests.protocol.published import published
+
+SAFE_INTEGERS = st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NAMES = st.text(st.characters(max_codepoint=127), max_size=8)
+PROFILE = st.recursive(
+    st.none() | st.booleans() | SAFE_INTEGERS | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(NAMES, PROFILE, max_size=5)
+
+
+def accepted(data: bytes) -> bool:
+    """Tell whether the strict parser takes the text."""
+    try:
+        parse_json(data)
+    except (Malformed, TooLarge):
+        return False
+    return True
+
+
+def nested(levels: int) -> bytes:
+    """Return an object of so many levels."""
+    return b'{"a":' * (levels - 1) + b"{}" + b"}" * (levels - 1)
+
+
+@settings(max_examples=5000)
+@given(PROFILE)
+def test_output_equals_another_implementation_of_rfc_8785(value: Json) -> None:
+    """On the profile, sorted compact output is RFC 8785, byte for byte."""
+    assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]  # recursive alias
+
+
+@given(OBJECTS)
+def test_own_output_is_read_back(value: dict[str, Any]) -> None:
+    """What we sign, everybody accepts."""
+    assert parse_canonical(canonical(value)) == value
+
+
+@given(OBJECTS, st.integers(0, 3))
+def test_any_other_spelling_is_refused(value: dict[str, Any], how: int) -> None:
+    """One document has one spelling, so a digest names it."""
+    spellings = (
+        json.dumps(value, sort_keys=True).encode(),
+        json.dumps(dict(reversed(sorted(value.items())))).encode(),
+        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS),
+        canonical(value) + b"\n",
+    )
+    if spellings[how] != canonical(value):
+        with pytest.raises(Malformed):
+            parse_canonical(spellings[how])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":1}',
+        b'{"a":1,"a":2}',
+        b'{"a":1.0}',
+        b'{"a":1e2}',
+        b'{"a":-0}',
+        b'{"a":01}',
+        b'{"a":NaN}',
+        b'{"a":"\\u0041"}',
+        b'{"a":"\\/"}',
+        b'{"a":"\\ud800"}',
+        b'{"a":"\xff"}',
+        b'{"a":9007199254740992}',
+        b'{"a":18446744073709551616}',
+        b'{"\xc3\xa9":1}',
+        b'{"b":1,"a":2}',
+        b'{"a":1} ',
+        b'\xef\xbb\xbf{"a":1}',
+        b"[]",
+        b'"a"',
+        b"null",
+        b"",
+    ],
+)
+def test_odd_document_is_refused(text: bytes) -> None:
+    """Duplicates, floats, odd escapes, unsafe numbers, anything but an object."""
+    with pytest.raises(Malformed):
+        parse_canonical(text)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": 1.5},
+        {"a": math.nan},
+        {"a": MAX_SAFE_INTEGER + 1},
+        {"a": "\ud800"},
+        {"é": 1},
+        {1: "a"},
+        {"a": b"bytes"},
+        {"a": {1, 2}},
+        {"a": datetime.date(2026, 1, 1)},
+        {"a": uuid.UUID(int=1)},
+        {"a": object()},
+    ],
+)
+def test_value_outside_the_profile_is_not_signed(value: object) -> None:
+    """Nobody could verify it, or two libraries would spell it differently."""
+    with pytest.raises(Malformed):
+        canonical(value)
+
+
+def test_value_that_holds_itself_is_refused() -> None:
+    """A cycle ends in an error, not in a crash."""
+    value: dict[str, object] = {}
+    value["a"] = value
+    with pytest.raises(Malformed):
+        canonical(value)
+
+
+def test_depth_is_bounded_both_ways() -> None:
+    """A reader must not meet more levels than a writer may write."""
+    deepest = parse_canonical(nested(MAX_DEPTH))
+    assert canonical(deepest) == nested(MAX_DEPTH)
+    with pytest.raises(Malformed, match="deep"):
+        parse_canonical(nested(MAX_DEPTH + 1))
+    with pytest.raises(Malformed, match="deep"):
+        canonical({"a": deepest})
+    with pytest.raises(Malformed, match="deep"):
+        parse_canonical(b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}")
+
+
+def test_size_is_bounded_before_parsing() -> None:
+    """Nobody parses a document longer than the limit."""
+    with pytest.raises(TooLarge):
+        parse_canonical(b"{" * 101, max_bytes=100)
+    with pytest.raises(TooLarge):
+        parse_json(b"{" * 101, max_bytes=100)
+
+
+def test_hostile_depth_is_refused_quickly() -> None:
+    """A million brackets cost neither stack nor minutes."""
+    for text in (b"[" * 1_000_000, b'{"a":' * 200_000, b"[{" * 500_000):
+        with pytest.raises((Malformed, TooLarge)):
+            parse_canonical(text)
+        with pytest.raises(TooLarge):
+            parse_json(text)
+
+
+def test_brackets_inside_strings_do_not_count_as_depth() -> None:
+    """Text may hold any number of brackets, and escaped quotation marks."""
+    text = b'["' + b'\\"[{' * 100 + b'"]'
+    assert parse_json(text) == ['"[{' * 100]
+
+
+@pytest.mark.parametrize("levels", [31, 32, 33, 34])
+def test_strict_json_has_the_same_depth_limit(levels: int) -> None:
+    """The quick count of brackets is only a short cut for the exact one."""
+    wide = b"[" * levels + b"]" * levels
+    assert accepted(wide) == (levels <= MAX_DEPTH)
+    assert accepted(b"[[]," + wide[1:]) == (levels <= MAX_DEPTH)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":1}',
+        b'[{"b":{"a":1,"a":2}}]',
+        b"NaN",
+        b"[Infinity]",
+        b"-Infinity",
+        b"1e400",
+        b"[-1e400]",
+        b'"\\ud800"',
+        b'{"\\udc00":1}',
+        b'"\x01"',
+        b'"\xff"',
+        b"\xef\xbb\xbf1",
+        b"1" * 5000,
+        b"01",
+        b"[1,]",
+        b"",
+        b" ",
+    ],
+)
+def test_strict_json_refuses_what_parsers_disagree_on(text: bytes) -> None:
+    """Python's own parser takes the first eight."""
+    with pytest.raises(Malformed):
+        parse_json(text)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | SAFE_INTEGERS
+        | TEXTS
+        | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner),
+    )
+)
+def test_strict_json_takes_every_valid_value(value: Json) -> None:
+    """Strict is not narrow: any JSON of the outside world passes."""
+    assert parse_json(json.dumps(value).encode()) == value
+    assert parse_json(json.dumps(value, ensure_ascii=False, indent=1).encode()) == value
+
+
+def test_published_json_texts_are_judged_as_expected() -> None:
+    """JSONTestSuite; a duplicate member is valid there and refused here (I-JSON)."""
+    differs = []
+    for case in published("vectors/json_parsing_a.json"):
+        if "data_b64" in case:
+            text = base64.b64decode(case["data_b64"])
+        else:
+            text = base64.b64decode(case["repeat_b64"]) * case["count"]
+            text += base64.b64decode(case.get("tail_b64", ""))
+        if accepted(text) != (case["expect"] == "accept"):
+            differs.append(case["name"])
+    assert differs == ["y_object_duplicated_key_and_value.json"]
+
+
+def test_published_jcs_files_come_out_as_published() -> None:
+    """Those of RFC 8785 that are on the profile; the others are refused."""
+    refused = []
+    for case in published("vectors/jcs_rfc8785_files.json"):
+        value = json.loads(base64.b64decode(case["input_b64"]))
+        try:
+            assert canonical(value).hex() == case["canonical_hex"]
+        except Malformed:
+            refused.append(case["name"])
+    assert refused == ["french.json", "structures.json", "values.json", "weird.json"]
+
+
+def test_published_canonical_json_of_matrix_comes_out_as_published() -> None:
+    """Matrix agrees with RFC 8785 for integers and ASCII member names."""
+    for case in published("vectors/matrix_canonical_signing.json")["canonical"]:
+        value = json.loads(case["input"])
+        if all(name.isascii() for name in value):
+            assert canonical(value) == case["canonical"].encode()
+
+
+def test_naughty_strings_survive_unchanged() -> None:
+    """Text is carried as it is, whatever it looks like."""
+    texts = published("vectors/naughty_strings_odd.json")
+    value = {"texts": texts}
+    assert parse_canonical(canonical(value)) == value
+    assert canonical(value) == rfc8785.dumps(value)
+    assert parse_json(canonical(value)) == value
+
+
+@given(st.binary(max_size=200))
+def test_base64url_round_trip(data: bytes) -> None:
+    """Any bytes, without padding, from text or bytes."""
+    text = b64url(data)
+    assert "=" not in text
+    assert unb64url(text) == unb64url(text.encode("ascii")) == data
+
+
+@given(st.text(max_size=40) | st.text("AQgw-_=+/ \n", max_size=12))
+@example("AB")
+@example("AAB")
+def test_base64url_has_one_spelling(text: str) -> None:
+    """Whatever is accepted is what the encoder would have written."""
+    try:
+        data = unb64url(text)
+    except Malformed:
+        return
+    assert b64url(data) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["A", "AB", "AAB", "AA==", "AA=", "A+AA", "A/AA", "A A", "AA\n", "ÀA", "\ud800A"],
+)
+def test_odd_base64url_is_refused(text: str) -> None:
+    """Padding, stray bits, the other alphabet, white space, foreign characters."""
+    with pytest.raises(Malformed):
+        unb64url(text)
+
+
+def test_base64url_of_another_length_is_refused() -> None:
+    """Keys, digests and salts have exactly one length."""
+    assert unb64url(b64url(bytes(32)), length=32) == bytes(32)
+    for size in (0, 31, 33):
+        with pytest.raises(Malformed, match="expected 32"):
+            unb64url(b64url(bytes(size)), length=32)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records received from other organizations, and what a withdrawal does to them.
+
+They lie among the own records, marked by the blind index of the consent they came
+under. They are never released as own data; a stopped one is not read by anybody but
+the person; a deleted one is gone with its versions.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, ColumnElement, select, update
+
+from vault.keyring import Keyring
+from vault.records import Records
+from vault.tables import records
+
+_c = records.c
+
+
+class ReceivedRecords:
+    """Obligations on what was received."""
+
+    def __init__(self, *, keyring: Keyring, store: Records) -> None:
+        self._keyring = keyring
+        self._store = store
+
+    def index(self, consent: str) -> bytes:
+        """Return the blind index of a consent's id."""
+        return self._keyring.index("consent", consent)
+
+    def stop(self, connection: Connection, consent: str) -> int:
+        """Keep the records but let nobody use them; return how many."""
+        return self._mark(connection, consent, 1)
+
+    def resume(self, connection: Connection, consent: str) -> int:
+        """Let stopped records be used again; return how many."""
+        return self._mark(connection, consent, 0)
+
+    def delete(self, connection: Connection, consent: str) -> int:
+        """Delete the records; return how many."""
+        return self._delete(connection, _c.consent_index == self.index(consent))
+
+    def purge(self, connection: Connection, now_s: int) -> int:
+        """Delete records whose retention has ended; return how many."""
+        return self._delete(connection, _c.retain_until <= now_s)
+
+    def count(self, connection: Connection, consent: str) -> int:
+        """Return how many records there are under a consent."""
+        query = select(_c.id).where(_c.consent_index == self.index(consent))
+        return len(connection.execute(query).fetchall())
+
+    def _mark(self, connection: Connection, consent: str, stopped: int) -> int:
+        changed = connection.execute(
+            update(records)
+            .where(_c.consent_index == self.index(consent), _c.stopped != stopped)
+            .values(stopped=stopped)
+        )
+        return changed.rowcount
+
+    def _delete(self, connection: Connection, which: ColumnElement[bool]) -> int:
+        serials = list(connection.execute(select(_c.id).where(which)).scalars())
+        self._store.delete_serials(connection, serials)
+        return len(serials)
