@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.relay import check_times
@@ -45,6 +45,9 @@ from protocol.sealed import (
 )
 from protocol.signature import Owner, Received, Signed, SingleKey, digest_of, sign
 from protocol.suites import Signer, VerifyingKey
+
+
+Q = TypeVar("Q")
 
 
 class Trust(Protocol):
@@ -126,6 +129,21 @@ class Asked:
     request: str
     hops: tuple[HopRecord, ...]
     now_ms: int
+
+    @property
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return self.now_ms // 1000
+
+    def expect(self, model: type[Q]) -> Q:
+        """Return the query as what the handler was registered for.
+
+        Raises:
+            Malformed: it is another query.
+        """
+        if not isinstance(self.query, model):
+            raise Malformed("another query was expected")
+        return self.query
 
 
 @dataclass(frozen=True)

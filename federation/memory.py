@@ -68,9 +68,8 @@ class Lane:
 
     def hang_up(self) -> None:
         """Ends the lane behind the packets that travel."""
-        delay_s = self._path.fate(self.source, self.target, b"")
         if not self.ended:
-            self._depart(None, delay_s)
+            self._depart(None, self._path.fate(self.source, self.target, b""))
 
     def break_off(self) -> None:
         """Ends the lane now; what travels is lost."""
@@ -87,6 +86,8 @@ class Lane:
     def _depart(self, packet: bytes | None, delay_s: float) -> None:
         # Never before the packet ahead: a pipe keeps the order.
         self._last_due = max(self._last_due, self._loop.time() + delay_s)
+        if self.ended:
+            return  # Its fate was to be cut.
         self._travelling.append(packet)
         self._loop.call_at(self._last_due, self._arrive)
 

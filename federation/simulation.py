@@ -36,7 +36,10 @@ SCHEME: Final = "memory://"
 
 Serve: TypeAlias = Callable[[Pipe], Awaitable[None]]
 Script: TypeAlias = Callable[[str, str, bytes], float]
-"""Sees each packet (from, to, bytes) and returns seconds of extra delay."""
+"""Sees each packet (from, to, bytes) and returns seconds of extra delay.
+
+The end of a pipe counts as an empty packet. A script may cut, stall and so on.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,8 +181,8 @@ class Authority:
             if row.kid not in (member.verifying_key().kid, key.kid):
                 raise Conflict("only the holder of the present key may replace it")
             grant = self._registered(connection, claims, grant.allowance, now)
-        elif row.ends - now > self._membership_s // 2:
-            return self._stored(connection, row, now)
+        elif row.ends - now > self._membership_s // 2 and self._signed_now(row):
+            return self._stored(row)
         return self._issue(connection, member.sub, grant, now, row.admitted)
 
     def membership_of(
@@ -191,12 +191,30 @@ class Authority:
         """Return a member's newest membership, for whoever asks who it is.
 
         Raises:
-            NotAMember: not admitted, removed, or silent for longer than its membership.
+            NotAMember: not admitted, removed, silent for longer than its membership,
+                or not heard of since the operating key changed (see `reissue`).
         """
         row = self._row(connection, node)
-        if row is None or row.removed is not None or row.ends <= now:
+        gone = row is None or row.removed is not None or row.ends <= now
+        if row is None or gone or not self._signed_now(row):
             raise NotAMember(f"{node} is not a member")
-        return self._stored(connection, row, now)
+        return self._stored(row)
+
+    def reissue(self, connection: Connection, *, now: int) -> int:
+        """Sign all memberships anew after the operating key changed.
+
+        Returns:
+            How many were signed.
+        """
+        stale = [
+            row
+            for row in connection.execute(select(city_members)).all()
+            if row.removed is None and row.ends > now and not self._signed_now(row)
+        ]
+        for row in stale:
+            grant = _Grant.decode(row.grant)
+            self._issue(connection, NodeId(row.node), grant, now, row.admitted)
+        return len(stale)
 
     def remove(self, connection: Connection, node: NodeId, *, now: int) -> None:
         """Remove a node; it gets no further membership, and its keys are retired.
@@ -300,13 +318,10 @@ class Authority:
         query = select(city_members).where(city_members.c.node == node)
         return connection.execute(query).one_or_none()
 
-    def _stored(
-        self, connection: Connection, row: Row[Any], now: int
-    ) -> Signed[Membership]:
+    def _signed_now(self, row: Row[Any]) -> bool:
+        kid = Received.parse(row.membership, MEMBERSHIP).kid
+        return kid == self._operating.public.kid
+
+    def _stored(self, row: Row[Any]) -> Signed[Membership]:
         own = SingleKey(self._city, self._operating.public)
-        received = Received.parse(row.membership, MEMBERSHIP)
-        if own.owner_of(received.kid) is None:
-            # Signed before the operating key changed; nobody new could verify it.
-            grant = _Grant.decode(row.grant)
-            return self._issue(connection, NodeId(row.node), grant, now, row.admitted)
-        return received.verify(Membership, own)
+        return Received.parse(row.membership, MEMBERSHIP).verify(Membership, own)

@@ -8,7 +8,8 @@ a second one is refused as long as the first is known, so nobody on a path can s
 a city of its own under another's name. An agreement, read over the phone by people,
 outranks an introduction.
 
-In memory, for one thread at a time; `identity.trust_documents` keeps what must survive.
+`identity.trust.TrustStore` builds on it; `identity.trust_documents` keeps what must
+survive a restart. In memory, for one thread at a time.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ class KnownCities:
             raise UnknownKey(f"nothing vouches for the city {city} here")
         return root
 
-    def keys_of(self, city: CityId, now: int) -> CityKeys:
+    def city_keys(self, city: CityId, now: int) -> CityKeys:
         """Return a city's keys as documents: for bundles, announcements, sealing.
 
         Raises:

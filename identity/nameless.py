@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The holder's side of hidden reads: fresh key pairs, one for each consent.
 
-The city certifies the public halves as "a member of this city" (`identity.member_keys`);
-the private halves stay here, sealed. They are used for one consent, so answers under two
-consents cannot be linked, and are forgotten when the certificate ends.
+The city certifies the public halves as "a member of this city"
+(`identity.member_keys`); the private halves stay here, sealed. They are used for one
+consent, so answers under two consents cannot be linked, and are forgotten when the
+certificate ends.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from protocol.membership import (
     MemberKey,
     Membership,
     OperatingCertificate,
+    Role,
     verify_member_key,
     verify_membership,
     verify_operating,
@@ -67,24 +68,28 @@ class _Proven:
     membership: Membership
 
 
-class TrustStore:
-    """Verifies what others present, starting from the known cities."""
+class TrustStore(KnownCities):
+    """The known cities, and what follows from them for a document at hand."""
 
     def __init__(
         self,
         *,
-        known: KnownCities,
+        city: CityId,
+        root: VerifyingKey,
+        skew_s: int = 10,
         suites: frozenset[Suite] = frozenset(Suite),
         cache_size: int = 4096,
     ) -> None:
-        """Take what is known and the settings.
+        """Pin our own city's root.
 
         Args:
-            known: which root key each city has.
+            city: our own city.
+            root: its root key.
+            skew_s: how far two clocks may differ.
             suites: suites that this node accepts.
             cache_size: documents of each kind whose verification is remembered.
         """
-        self.known = known
+        super().__init__(city=city, root=root, skew_s=skew_s)
         self._suites = suites
         self._senders: Cache[_Proven] = Cache(cache_size)
         self._cities: Cache[City] = Cache(cache_size)
@@ -111,9 +116,9 @@ class TrustStore:
             proven = self._prove(membership_token, operating_token, now)
             self._senders.put(proven, *place)
         membership = proven.membership
-        if self.known.root_of(membership.sub.city, now) != proven.root:
+        if self.root_of(membership.sub.city, now) != proven.root:
             raise UnknownKey(f"the root key of {membership.sub.city} has changed")
-        proven.certificate.check_times(now, self.known.skew_s)
+        proven.certificate.check_times(now, self.skew_s)
         self._check_member(membership, now)
         return membership
 
@@ -146,7 +151,7 @@ class TrustStore:
         else:
             signed = Received.parse(token, kind).verify(model, keys)
             self._documents.put(signed, *place)
-        signed.body.check_times(now, self.known.skew_s)
+        signed.body.check_times(now, self.skew_s)
         return signed
 
     def city_of(self, city: CityId, now: int) -> City:
@@ -156,13 +161,11 @@ class TrustStore:
             UnknownKey: not known, or its keys have not arrived yet.
             ProtocolViolation: a link of its chain is faulty or over.
         """
-        keys = self.known.keys_of(city, now)
+        keys = self.city_keys(city, now)
         place = digest_of(keys.encode())
         found = self._cities.get(place)
         if found is None or found.ends <= now:
-            operating, broker, directory = verify_city_keys(
-                keys, now, self.known.skew_s
-            )
+            operating, broker, directory = verify_city_keys(keys, now, self.skew_s)
             certificate = Received.parse(keys.operating, OPERATING)
             ends = min(
                 certificate.peek(OperatingCertificate).exp,
@@ -175,6 +178,21 @@ class TrustStore:
             self._check_member(member, now)
         return found
 
+    def verify_broker(self, token: str, now: int) -> Membership:
+        """Check the membership of a broker, under its city's present operating key.
+
+        Raises:
+            NotAMember: the node is no broker, or was removed.
+            ProtocolViolation: any other fault; its city may be unknown here.
+        """
+        claimed = Received.parse(token, MEMBERSHIP).peek(Membership).sub.city
+        operating = self.city_of(claimed, now).operating
+        signed = verify_membership(token, claimed, operating, now, self.skew_s)
+        if Role.BROKER not in signed.body.roles:
+            raise NotAMember(f"{signed.body.sub} is no broker")
+        self._check_member(signed.body, now)
+        return signed.body
+
     def verify_member_key(
         self, token: str, city: CityId, consent: str, now: int
     ) -> Signed[MemberKey]:
@@ -185,7 +203,7 @@ class TrustStore:
             ProtocolViolation: any other fault.
         """
         operating = self.city_of(city, now).operating
-        signed = verify_member_key(token, city, operating, now, self.known.skew_s)
+        signed = verify_member_key(token, city, operating, now, self.skew_s)
         if signed.body.aud != consent:
             raise WrongAudience("the member key was certified for another consent")
         self._check_suites(
@@ -196,8 +214,8 @@ class TrustStore:
     def _prove(self, membership: str, operating: str, now: int) -> _Proven:
         # The city is only claimed here; its root key then proves or refutes it.
         claimed = Received.parse(membership, MEMBERSHIP).peek(Membership).sub.city
-        root = self.known.root_of(claimed, now)
-        skew_s = self.known.skew_s
+        root = self.root_of(claimed, now)
+        skew_s = self.skew_s
         certificate = verify_operating(operating, claimed, root, now, skew_s)
         key = certificate.body.verifying_key()
         try:
@@ -209,7 +227,7 @@ class TrustStore:
     def _check_member(self, member: Membership, now: int) -> None:
         if member.exp <= now:
             raise MembershipExpired(f"the membership of {member.sub} has ended")
-        if self.known.is_removed(member.sub):
+        if self.is_removed(member.sub):
             raise NotAMember(f"{member.sub} was removed by its city")
         self._check_suites(member.verifying_key().suite, member.sealing.suite)
 

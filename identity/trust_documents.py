@@ -16,8 +16,7 @@ from identity.tables import trust_documents
 from identity.trust import TrustStore
 from protocol.errors import ProtocolViolation, WrongAudience
 from protocol.ids import NodeId
-from protocol.membership import Membership
-from protocol.request import Credentials
+from protocol.membership import Credentials, Membership
 from protocol.suites import VerifyingKey
 
 _BUNDLE = "bundle"

@@ -185,7 +185,7 @@ class Addressbook:
 
     def _token(
         self,
-        city: KnownCity,
+        city: City,
         node: NodeId,
         consent: str = "",
         life_s: int | None = None,

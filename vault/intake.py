@@ -30,8 +30,8 @@ from vault.keyring import SubjectId
 from vault.received import ReceivedRecords
 from vault.records import Records
 from vault.schema import Validator, compile_schema
-from vault.search import Search
 from vault.sealed_record import Draft, OpenRecord, Origin
+from vault.search import Search
 
 DAY_S = 86_400
 
@@ -282,8 +282,8 @@ def content_source_id(dataset_type: str, subject: str, content: bytes) -> str:
 
 
 def _is_known(known: OpenRecord, draft: Draft) -> bool:
-    """Tell whether the source says nothing new: the same content, or an older version."""
-    if known.origin is not None and draft.origin is not None:
-        if known.origin.version != draft.origin.version:
-            return known.origin.version > draft.origin.version
+    """Tell whether the source says nothing new: same content, or an older version."""
+    ours, theirs = known.origin, draft.origin
+    if ours is not None and theirs is not None and ours.version != theirs.version:
+        return ours.version > theirs.version
     return same_content(known.content, draft.content)

@@ -8,7 +8,7 @@ the person; a deleted one is gone with its versions.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, ColumnElement, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from vault.keyring import Keyring
 from vault.records import Records

@@ -93,29 +93,27 @@ class CityDesk:
         }
 
     async def _member(self, asked: Asked) -> Reply:
-        assert isinstance(asked.query, MemberQuery)  # noqa: S101  # dispatch by `op`
-        find = partial(self._authority.membership_of, node=asked.query.node)
-        found = self._database.read(lambda c: find(c, now=asked.now_ms // 1000))
+        query = asked.expect(MemberQuery)
+        find = partial(self._authority.membership_of, node=query.node)
+        found = self._database.read(lambda c: find(c, now=asked.now))
         return Reply(OneToken(token=found.token))
 
     async def _renew(self, asked: Asked) -> Reply:
-        query, sender = asked.query, asked.sender
-        assert isinstance(query, RenewQuery)  # noqa: S101  # dispatch by `op`
+        query, sender = asked.expect(RenewQuery), asked.sender
         if sender.sub.city != self.city:
             return Reply(ProblemBody(code="not-a-member"))
         renewed = await self._database.write(
             lambda c: self._authority.renew(
-                c, sender, now=asked.now_ms // 1000, request=query.request
+                c, sender, now=asked.now, request=query.request
             )
         )
         return Reply(OneToken(token=renewed.token))
 
     async def _certify(self, asked: Asked) -> Reply:
-        query, sender = asked.query, asked.sender
-        assert isinstance(query, CertifyKey)  # noqa: S101  # dispatch by `op`
+        query, sender = asked.expect(CertifyKey), asked.sender
         if sender.sub.city != self.city:
             return Reply(ProblemBody(code="not-a-member"))
-        now = asked.now_ms // 1000
+        now = asked.now
         certified = await self._database.write(
             lambda c: self._member_keys.certify(
                 c,

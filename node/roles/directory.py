@@ -37,8 +37,7 @@ class DirectoryDesk:
         The grant must verify under the key of the home node that shows credentials for
         it, name this city and this holder; the holder is the proven sender.
         """
-        query, now = asked.query, asked.now_ms // 1000
-        assert isinstance(query, RegisterLocation)  # noqa: S101  # dispatch by `op`
+        query, now = asked.expect(RegisterLocation), asked.now
         if query.home is None:
             return Reply(ProblemBody(code="grant-invalid", detail="no credentials"))
         home = self._trust.verify_sender(
@@ -62,14 +61,13 @@ class DirectoryDesk:
 
     async def _look_up(self, asked: Asked) -> Reply:
         """Tell the home node who registered under a locator that it granted."""
-        query = asked.query
-        assert isinstance(query, LocateLocator)  # noqa: S101  # dispatch by `op`
+        query = asked.expect(LocateLocator)
         found = self._database.read(
             lambda c: self._directory.look_up(
                 c,
                 locator=query.locator,
                 home=asked.sender.sub,
-                now=asked.now_ms // 1000,
+                now=asked.now,
             )
         )
         return Reply(Entries(entries=found))

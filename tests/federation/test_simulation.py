@@ -16,7 +16,7 @@ from federation.memory import PIPE_BYTES
 from federation.outcome import DeadlinePassed, LinkLost
 from federation.ports import Pipe, PipeClosed
 from federation.simulation import Network, Weather, run
-from federation.virtual import START_MS, SeededEntropy, Stuck, VirtualClock
+from federation.virtual import START_MS, SeededEntropy, Stuck, VirtualClock, VirtualLoop
 from tests.federation.parties import MemoryStore, endpoint, in_s, linked, pass_s
 
 BROKER, CLINIC, MARKET = "hoshino/broker", "hoshino/clinic", "hoshino/market"
@@ -124,35 +124,33 @@ def test_time_of_a_party_may_be_wrong() -> None:
 def test_world_that_waits_for_nothing_is_stuck() -> None:
     """A deadlock is an error, not a test that hangs."""
 
-    async def world(_network: Network) -> None:
-        async with asyncio.timeout(None):
-            await asyncio.Event().wait()
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(Stuck), asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(wait())
+
+
+def test_world_ends_in_its_time() -> None:
+    """A world that only beats its heart is taken to hang."""
+
+    async def world(network: Network) -> None:
+        city(network)
+        await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        run(world, limit_s=60)
-    with (
-        pytest.raises(Stuck),
-        asyncio.Runner(loop_factory=lambda: _virtual_loop()) as runner,
-    ):
-        runner.run(_wait_for_ever())
+        run(world, limit_s=600)
 
 
 def test_blocking_calls_run_at_once() -> None:
     """What production gives to a thread cannot race with virtual time."""
 
-    async def world(_network: Network) -> tuple[str, str]:
-        return (
-            await asyncio.to_thread(str.upper, "done"),
-            str(
-                (
-                    await asyncio.gather(
-                        asyncio.to_thread(int, "x"), return_exceptions=True
-                    )
-                )[0]
-            )[:15],
-        )
+    async def world(_network: Network) -> str:
+        with pytest.raises(ValueError, match="invalid literal"):
+            await asyncio.to_thread(int, "x")
+        return await asyncio.to_thread(str.upper, "done")
 
-    assert run(world) == ("DONE", "invalid literal")
+    assert run(world) == "DONE"
 
 
 def test_seeded_entropy_depends_on_seed_and_position_alone() -> None:
