@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -113,6 +114,8 @@ class Discovery:
             CannotDiscover: no multicast here.
         """
         try:
+            for interface in self._interfaces:
+                _check_interface(interface)
             self._zeroconf = AsyncZeroconf(interfaces=self._interfaces)
             self._browser = AsyncServiceBrowser(
                 self._zeroconf.zeroconf, SERVICE, handlers=[self._changed]
@@ -178,6 +181,16 @@ class Discovery:
         elif self._found.get(name) != announcement:
             self._found[name] = announcement
             self._on_found(announcement)
+
+
+def _check_interface(address: str) -> None:
+    """Raises `OSError` unless this machine has the address.
+
+    The library notices that too, but forgets to close the socket that it had opened.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((address, 0))
 
 
 def to_service(announcement: Announcement) -> AsyncServiceInfo:

@@ -226,11 +226,12 @@ def _may_dial(url: str, *, allow_plain: bool) -> bool:
         parts = urlsplit(url)
         if parts.scheme == "wss":
             return parts.hostname is not None
-        return (
-            allow_plain
-            and parts.scheme == "ws"
-            and ipaddress.ip_address(parts.hostname or "").is_loopback
-        )
+        if not allow_plain or parts.scheme != "ws" or parts.hostname is None:
+            return False
+        # Of all names only this one is loopback by definition (RFC 6761, 6.3); the
+        # address of any other is whatever a resolver says.
+        if parts.hostname == "localhost":
+            return True
+        return ipaddress.ip_address(parts.hostname).is_loopback
     except ValueError:
-        # A name is no proof of loopback: its address is whatever a resolver says.
         return False

@@ -23,9 +23,10 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from identity.entropy import Entropy, new_id
 from identity.errors import Conflict, NotAMember, NotFound
+from identity.join import judge_join_request
 from identity.key_register import claim, kids_of, retire
 from identity.tables import city_members
-from protocol.errors import BadKey, Misuse, UnsupportedSuite, WrongAudience
+from protocol.errors import Misuse, WrongAudience
 from protocol.ids import CityId, NodeId
 from protocol.membership import (
     MEMBERSHIP,
@@ -138,7 +139,7 @@ class Authority:
                 its last membership has not ended.
             Misuse: it asks for a role that it is not allowed.
         """
-        claims = self._checked(request, now)
+        claims = self._judged(request, now)
         row = self._row(connection, claims.sub)
         if row is not None and row.removed is not None and row.ends > now:
             raise Conflict("the removed node's last membership has not ended yet")
@@ -173,7 +174,7 @@ class Authority:
             raise NotAMember(f"{member.sub} is not a member")
         grant = _Grant.decode(row.grant)
         if request is not None:
-            claims = self._checked(request, now)
+            claims = self._judged(request, now)
             key = VerifyingKey.from_jwk(claims.key)
             if claims.sub != member.sub:
                 raise WrongAudience("a node renews its own membership only")
@@ -244,17 +245,11 @@ class Authority:
             if member.removed is not None and member.ends > now - self._skew_s
         )
 
-    def _checked(self, token: str, now: int) -> JoinRequest:
-        claims = JoinRequest.verify(token).body
-        claims.check_times(now, self._skew_s)
-        if claims.aud != self._city or claims.sub.city != self._city:
-            raise WrongAudience("the join request is for another city")
-        key = VerifyingKey.from_jwk(claims.key)
-        if not {key.suite, claims.sealing.suite} <= self._suites:
-            raise UnsupportedSuite("this city does not admit keys of that suite")
-        if key == self._operating.public:
-            raise BadKey("the city's operating key is no member's key")
-        return claims
+    def _judged(self, token: str, now: int) -> JoinRequest:
+        operating = self._operating.public
+        return judge_join_request(
+            token, self._city, operating, self._suites, now, self._skew_s
+        )
 
     def _registered(
         self,

@@ -110,7 +110,7 @@ throttles = Table(
     metadata,
     Column("key_index", LargeBinary(16), primary_key=True),
     Column("since", BigInteger, nullable=False),
-    Column("count", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
 )
 
 known_sources = Table(

@@ -27,7 +27,6 @@ from node.problems import Refused
 from protocol.problem import Refusal
 
 MAX_TOKEN_CHARACTERS = 512
-_CHALLENGE = 'Bearer realm="machikura"'
 
 
 class CallerKind(StrEnum):
@@ -127,7 +126,7 @@ class Gate:
         """Return who calls.
 
         Raises:
-            Refused: `unauthenticated`, where a token or session is not valid (any more).
+            Refused: `unauthenticated`, where token or session is not valid any more.
         """
         if self._came_through_admin_socket(request):
             return OPERATOR
@@ -171,19 +170,18 @@ def bind_admin_socket(path: Path) -> socket.socket:
         OSError: the path is too long (about 100 bytes), in use, or not writable.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _answers(path):
+        raise OSError(f"another process serves {path.name}")
+    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # Bound under another name and renamed, so that at no time it is open to others.
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
     try:
-        if path.exists() and _answers(path):
-            raise OSError(f"another process serves {path.name}")
+        # Nobody can connect before it listens, and by then the mode is right.
         listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(128)
     except OSError:
         listener.close()
         raise
-    path.chmod(0o600)
-    listener.listen(128)
     return listener
 
 

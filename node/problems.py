@@ -133,6 +133,8 @@ class Problem:
         headers = {**self.headers, "Content-Language": language}
         headers["Vary"] = "Accept-Language"
         headers["Cache-Control"] = "no-store"
+        if document["status"] == web.HTTPUnauthorized.status_code:
+            headers.setdefault("WWW-Authenticate", 'Bearer realm="machikura"')
         if "retry_after" in document:
             headers["Retry-After"] = str(document["retry_after"])
         return web.Response(

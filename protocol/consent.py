@@ -26,6 +26,8 @@ from protocol.pseudonym import Handle, commitment
 from protocol.sealed import OpeningKey, SealingKey
 
 CONSENT = "consent"
+WITHDRAWAL = "withdrawal"
+ACKNOWLEDGEMENT = "acknowledgement"
 ANY = "any"
 _TICKET_LABEL = "machikura ticket 1"
 

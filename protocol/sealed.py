@@ -7,12 +7,15 @@ exact bytes that the sealed body belongs to. Whoever opens it under another head
 fails (`CannotOpen`).
 
 An answer is sealed under a key that only the asker knows: it drew 32 bytes, sent them
-inside the HPKE body, and both derive the answer key from them and the request's digest
-(HKDF-SHA256, RFC 5869). The derived key seals one message only, hence the fixed nonce.
+inside the HPKE body, and both derive the answer keys from them and the request's digest
+(HKDF-SHA256, RFC 5869). The nonce is a MAC of the answer: a request that is replayed to
+two processes of a holder, or after a restart, may be answered twice in different words,
+and AES-GCM must not see one nonce with two texts.
 """
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -161,22 +164,25 @@ def _info(label: str, context: bytes) -> bytes:
     return label.encode("ascii") + b"\0" + context
 
 
-_NONCE = bytes(12)
+_NONCE_BYTES = 12
 
 
-def _answer_key(response_key: bytes, request_digest: bytes) -> AESGCM:
+def _answer_keys(response_key: bytes, request_digest: bytes) -> tuple[AESGCM, bytes]:
+    """Return the cipher, and the key that makes its nonces."""
     derived = HKDF(
         algorithm=hashes.SHA256(),
-        length=32,
+        length=64,
         salt=request_digest,
         info=b"machikura answer 1",
     ).derive(response_key)
-    return AESGCM(derived)
+    return AESGCM(derived[:32]), derived[32:]
 
 
 def seal_answer(response_key: bytes, request_digest: bytes, answer: bytes) -> bytes:
     """Seal one answer to the asker that drew `response_key` (32 bytes)."""
-    return _answer_key(response_key, request_digest).encrypt(_NONCE, answer, None)
+    aead, nonce_key = _answer_keys(response_key, request_digest)
+    nonce = hmac.digest(nonce_key, answer, "sha256")[:_NONCE_BYTES]
+    return nonce + aead.encrypt(nonce, answer, None)
 
 
 def open_answer(response_key: bytes, request_digest: bytes, sealed: bytes) -> bytes:
@@ -185,7 +191,8 @@ def open_answer(response_key: bytes, request_digest: bytes, sealed: bytes) -> by
     Raises:
         CannotOpen: altered, truncated, or the answer to another request.
     """
+    aead, _ = _answer_keys(response_key, request_digest)
     try:
-        return _answer_key(response_key, request_digest).decrypt(_NONCE, sealed, None)
+        return aead.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
     except (InvalidTag, ValueError) as error:
         raise CannotOpen("the answer does not open under this request") from error

@@ -19,12 +19,12 @@ from protocol.dataset import DatasetType
 from protocol.errors import Malformed
 from protocol.problem import describe
 from vault.errors import Fault, RecordTooLarge, Rejected
-from vault.formats.problems import TEXTS
+from vault.formats.problems import texts
 from vault.formats.screen import content_problem, is_my_number
 from vault.moments import seconds_of
 from vault.schema import Validator
 
-_WHOLE_RECORD_RULES = frozenset({"type", "properties", "additionalProperties", "$defs"})
+_RULES_OF_A_PART = frozenset({"type", "properties", "additionalProperties", "$defs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ def check(
 
 def fault(code: str, field: str | None = None) -> Fault:
     """Return a fault with the sentences that belong to its code."""
-    if code in TEXTS:
-        _, english, japanese = TEXTS[code]
+    if code in texts():
+        _, english, japanese = texts()[code]
         return Fault(code, field, english, japanese)
     entry = describe(code)
     return Fault(code, field, entry.title_en, entry.title_ja)
@@ -104,7 +104,7 @@ def partial_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     What another organization pushes has been cut to what consent and purpose allow, so
     rules over the whole record (`required`, `if`, `allOf` and so on) cannot be asked.
     """
-    return {k: v for k, v in schema.items() if k in _WHOLE_RECORD_RULES}
+    return {k: v for k, v in schema.items() if k in _RULES_OF_A_PART}
 
 
 def same_content(one: bytes, other: bytes) -> bool:

@@ -9,16 +9,13 @@ whole seconds, for range queries; see `vault.sealed_record` for what is inside t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from protocol.ids import DatasetTypeName, NodeId, RecordId, uuid7
+from protocol.ids import NodeId, RecordId, uuid7
 from vault.errors import Conflict, NotFound
 from vault.keyring import Entropy, Keyring, SubjectId
-from vault.moments import EARLIEST, LATEST, text_of
 from vault.sealed_record import Draft, OpenRecord, open_record, seal_record
 from vault.statements import Hot
 from vault.tables import (
@@ -28,27 +25,8 @@ from vault.tables import (
     records,
 )
 
-
-class Held(StrEnum):
-    """Which records are meant: those of this organization, or received ones."""
-
-    OWN = "own"
-    RECEIVED = "received"
-    BOTH = "both"
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How much there is of one dataset type; times as ISO 8601, UTC."""
-
-    dataset_type: DatasetTypeName
-    count: int
-    first: str
-    last: str
-
-
 _c = records.c
-_ROW = (
+ROW = (
     _c.id,
     _c.subject,
     _c.dataset_type,
@@ -57,35 +35,14 @@ _ROW = (
     _c.wrapped,
     _c.sealed,
 )
-_BY_ID = Hot(select(*_ROW).where(_c.id == bindparam("id")))
+_BY_ID = Hot(select(*ROW).where(_c.id == bindparam("id")))
 _BY_SOURCE = Hot(
-    select(*_ROW)
+    select(*ROW)
     .join(record_sources, record_sources.c.record == _c.id)
     .where(record_sources.c.source_index == bindparam("source_index"))
 )
 
 
-def _by_time(*held: Any) -> Hot:  # SQL conditions have no narrower common type
-    return Hot(
-        select(*_ROW)
-        .where(
-            _c.subject == bindparam("subject"),
-            _c.dataset_type == bindparam("dataset_type"),
-            _c.time_s >= bindparam("since_s"),
-            _c.time_s < bindparam("until_s"),
-            _c.stopped == 0,
-            *held,
-        )
-        .order_by(_c.time_s, _c.id)
-        .limit(bindparam("limit"))
-    )
-
-
-_BY_TIME = {
-    Held.OWN: _by_time(_c.consent_index.is_(None)),
-    Held.RECEIVED: _by_time(_c.consent_index.is_not(None)),
-    Held.BOTH: _by_time(),
-}
 _OF_RECORD = (
     record_attributes.c.record,
     record_sources.c.record,
@@ -202,64 +159,24 @@ class Records:
         row = _BY_ID.run(connection, id=serial).fetchone()
         if row is None:
             raise NotFound("no such record")
-        return self._open(connection, row)
+        return self.open(connection, row)
 
     def by_source(
         self, connection: Connection, source_index: bytes
     ) -> OpenRecord | None:
         """Return the record that the source calls so, None if there is none."""
         row = _BY_SOURCE.run(connection, source_index=source_index).fetchone()
-        return None if row is None else self._open(connection, row)
-
-    def of_subject(
-        self,
-        connection: Connection,
-        subject: SubjectId,
-        dataset_type: str,
-        *,
-        since_s: int = EARLIEST,
-        until_s: int = LATEST,
-        limit: int = 1000,
-        held: Held = Held.OWN,
-    ) -> list[OpenRecord]:
-        """Return records of one subject and type, oldest first. One statement.
-
-        Args:
-            connection: a read connection.
-            subject: whose.
-            dataset_type: of which type.
-            since_s: earliest record time.
-            until_s: record time before which it ends.
-            limit: at most so many.
-            held: own records or received ones; stopped ones never.
-
-        Raises:
-            CannotOpen: a row was altered.
-            Erased: the rows outlived the person's key.
-        """
-        rows = (
-            _BY_TIME[held]
-            .run(
-                connection,
-                subject=subject,
-                dataset_type=dataset_type,
-                since_s=since_s,
-                until_s=until_s,
-                limit=limit,
-            )
-            .fetchall()
-        )
-        return [self._open(connection, row) for row in rows]
+        return None if row is None else self.open(connection, row)
 
     def versions(self, connection: Connection, record: RecordId) -> list[OpenRecord]:
         """Return the former versions, oldest first, and the present one last."""
         present, columns = self.get(connection, record), record_versions.c
         rows = connection.execute(
-            select(*(record_versions.c[column.name] for column in _ROW))
+            select(*(record_versions.c[column.name] for column in ROW))
             .where(columns.id == self._serial(record))
             .order_by(columns.version)
         )
-        former = [self._open(connection, tuple(row)) for row in rows.fetchall()]
+        former = [self.open(connection, tuple(row)) for row in rows.fetchall()]
         return [*former, present]
 
     def delete(
@@ -290,37 +207,6 @@ class Records:
             for column in _OF_RECORD:
                 connection.execute(delete(column.table).where(column.in_(some)))
 
-    def counts(
-        self, connection: Connection, subject: SubjectId, held: Held = Held.BOTH
-    ) -> tuple[Count, ...]:
-        """Return what there is of a subject, by dataset type."""
-        query = (
-            select(
-                _c.dataset_type, func.count(), func.min(_c.time_s), func.max(_c.time_s)
-            )
-            .where(_c.subject == subject)
-            .group_by(_c.dataset_type)
-            .order_by(_c.dataset_type)
-        )
-        if held is not Held.BOTH:
-            null = _c.consent_index.is_(None)
-            query = query.where(null if held is Held.OWN else ~null)
-        return tuple(
-            Count(DatasetTypeName(name), count, text_of(first), text_of(last))
-            for name, count, first, last in connection.execute(query)
-        )
-
-    def serials(
-        self, connection: Connection, subject: SubjectId, dataset_type: str
-    ) -> list[str]:
-        """Return the serials of own records of one subject and type, unopened."""
-        query = select(_c.id).where(
-            _c.subject == subject,
-            _c.dataset_type == dataset_type,
-            _c.consent_index.is_(None),
-        )
-        return list(connection.execute(query).scalars())
-
     def remove(self, connection: Connection, subject: SubjectId) -> int:
         """Delete every record of a subject; return how many there were."""
         query = select(_c.id).where(_c.subject == subject)
@@ -333,12 +219,12 @@ class Records:
     ) -> None:
         """Seal every record of `source` anew as one of `target`, versions included."""
         for table in (records, record_versions):
-            columns = [table.c[column.name] for column in _ROW]
+            columns = [table.c[column.name] for column in ROW]
             rows = connection.execute(
                 select(*columns).where(table.c.subject == source)
             ).fetchall()
             for row in rows:
-                opened = self._open(connection, tuple(row))
+                opened = self.open(connection, tuple(row))
                 draft = Draft(
                     target,
                     opened.dataset_type,
@@ -360,10 +246,10 @@ class Records:
 
         Rows that outlived their person's key are passed over.
         """
-        rows = connection.execute(select(*_ROW).order_by(_c.subject))
+        rows = connection.execute(select(*ROW).order_by(_c.subject))
         for row in rows:
             try:
-                yield self._open(connection, tuple(row))
+                yield self.open(connection, tuple(row))
             except NotFound:
                 continue
 
@@ -400,6 +286,12 @@ class Records:
         person = self._keyring.person(connection, draft.subject)
         return seal_record(person, self._entropy, draft, serial, version)
 
-    def _open(self, connection: Connection, row: Any) -> OpenRecord:
+    def open(self, connection: Connection, row: Any) -> OpenRecord:
+        """Open one row of the columns `ROW`.
+
+        Raises:
+            CannotOpen: altered, or moved from another row.
+            NotFound, Erased: its person has no key.
+        """
         person = self._keyring.person(connection, row[1])
         return open_record(person, row, self._prefix)

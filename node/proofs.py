@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Freshness proofs for asking: the newest status list of each home node.
+
+A proof is fetched before it is half used up, once for all requests that wait for it.
+If the home node is silent the old one is used as long as there is one; whether it is
+still fresh enough the holder decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+
+from federation.exchange import Answer, Endpoint
+from identity.trust import TrustStore
+from node.addressbook import Addressbook
+from protocol.answer import OneToken
+from protocol.consent import Consent
+from protocol.envelope import Kind
+from protocol.errors import MachikuraError, Malformed
+from protocol.ids import NodeId
+from protocol.request import StatusQuery
+from protocol.signature import Signed
+from protocol.status import STATUS_LIST, StatusList
+
+_logger = logging.getLogger(__name__)
+
+Place = tuple[NodeId, int]
+
+
+class Proofs:
+    """Keeps status lists of home nodes fresh while they are used."""
+
+    def __init__(
+        self,
+        *,
+        exchanges: Endpoint,
+        addressbook: Addressbook,
+        trust: TrustStore,
+        now_ms: Callable[[], int],
+        size: int = 10_000,
+    ) -> None:
+        """Take the parts; at most `size` lists are kept."""
+        self._exchanges = exchanges
+        self._addressbook = addressbook
+        self._trust = trust
+        self._now_ms = now_ms
+        self._size = size
+        self._kept: OrderedDict[Place, Signed[StatusList]] = OrderedDict()
+        self._fetching: dict[Place, asyncio.Task[None]] = {}
+
+    async def fresh(self, consent: Consent) -> str | None:
+        """Return the newest proof that can be had for a consent, None without any."""
+        place = (NodeId(consent.iss), consent.status.list)
+        kept = self._kept.get(place)
+        if kept is None or self._half_used(kept.body):
+            await self._fetch(place)
+            kept = self._kept.get(place)
+        return None if kept is None else kept.token
+
+    def offer(self, home: NodeId, proof: Signed[StatusList]) -> None:
+        """Take a verified list that came along with something else."""
+        place = (home, proof.body.list)
+        kept = self._kept.get(place)
+        if kept is None or kept.body.epoch < proof.body.epoch:
+            self._kept[place] = proof
+            self._kept.move_to_end(place)
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+
+    def _half_used(self, proof: StatusList) -> bool:
+        return self._now_ms() // 1000 * 2 >= proof.iat + proof.exp
+
+    async def _fetch(self, place: Place) -> None:
+        """Fetch a list; requests that come meanwhile wait for the same answer."""
+        task = self._fetching.get(place)
+        if task is None:
+            task = asyncio.create_task(self._ask(place))
+            self._fetching[place] = task
+            task.add_done_callback(lambda _: self._fetching.pop(place, None))
+        await asyncio.shield(task)
+
+    async def _ask(self, place: Place) -> None:
+        home, number = place
+        try:
+            target = await self._addressbook.target(home)
+            asked = await self._exchanges.ask(
+                target, Kind.MANAGE, StatusQuery(list=number)
+            )
+            if not isinstance(asked, Answer):
+                _logger.info("no proof from %s: %s", home, asked.refusal.code)
+                return
+            if not isinstance(asked.result, OneToken):
+                raise Malformed("a status list was asked for")
+            member = await self._addressbook.member(home)
+            proof = self._trust.verify_home_document(
+                asked.result.token,
+                STATUS_LIST,
+                StatusList,
+                member,
+                self._now_ms() // 1000,
+            )
+            if proof.body.list != number:
+                raise Malformed("another list was asked for")
+            self.offer(home, proof)
+        except MachikuraError as error:
+            _logger.info("no proof from %s: %s", home, error.slug)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The requester's side of a federated read (requirement 3).
+
+Under a consent, every holder that its package names is asked, each by its own exchange,
+all at once. What comes back was verified and opened by `federation.exchange`; here it
+is held to what was asked, and a reception record (APPI article 30) is on disk before
+the caller sees anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from federation.exchange import About, Answer, Endpoint, Refused, Target
+from node.addressbook import Addressbook
+from node.database import Database
+from node.proofs import Proofs
+from protocol.answer import ReadResult
+from protocol.canonical import parse_json
+from protocol.envelope import Kind
+from protocol.errors import MachikuraError
+from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
+from protocol.membership import DataClass
+from protocol.problem import Refusal
+from protocol.provision import ProvisionRecord
+from protocol.request import MAX_BODY_BYTES, HolderTicket, Read, Warrant
+from protocol.signature import digest_of
+from vault.dataset_types import DatasetTypes
+from vault.errors import NotFound
+from vault.keyring import NOBODY
+from vault.ledger import KeptConsent, Ledger
+from vault.provisions import Provisions
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What a local application asks for.
+
+    Attributes:
+        dataset_type, purpose: what and why.
+        consent: id of a consent we received; None asks without (and is refused).
+        holder: only this holder; None asks all that the consent names.
+        fields, records, since, until, limit: as in `protocol.request.Read`.
+        hops: brokers that may carry it; None for the setting.
+        timeout_ms: None for the setting.
+        data_class: overrides the class of the dataset type in the routing header.
+    """
+
+    dataset_type: DatasetTypeName
+    purpose: PurposeName
+    consent: str | None = None
+    holder: NodeId | None = None
+    fields: tuple[str, ...] | None = None
+    records: tuple[RecordId, ...] | None = None
+    since: str | None = None
+    until: str | None = None
+    limit: int = 100
+    hops: int | None = None
+    timeout_ms: int | None = None
+    data_class: DataClass | None = None
+
+
+@dataclass(frozen=True)
+class HolderAnswer:
+    """What one holder said.
+
+    Attributes:
+        holder: its name; None when it stays hidden.
+        outcome: verified answer or refusal.
+    """
+
+    holder: NodeId | None
+    outcome: Answer | Refused | Refusal
+
+
+class Reader:
+    """Carries out federated reads."""
+
+    def __init__(
+        self,
+        *,
+        exchanges: Endpoint,
+        addressbook: Addressbook,
+        proofs: Proofs,
+        types: DatasetTypes,
+        ledger: Ledger,
+        provisions: Provisions,
+        database: Database,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Take the parts."""
+        self._exchanges = exchanges
+        self._addressbook = addressbook
+        self._proofs = proofs
+        self._types = types
+        self._ledger = ledger
+        self._provisions = provisions
+        self._database = database
+        self._now_ms = now_ms
+
+    async def read(self, request: ReadRequest) -> list[HolderAnswer]:
+        """Ask every holder concerned.
+
+        Raises:
+            NotFound: no such consent here, or it does not name the holder.
+            UnknownDatasetType: as named.
+            NoWay: without consent, when the holder cannot be addressed.
+        """
+        if request.consent is None:
+            return [await self._read_without(request)]
+        consent = request.consent
+        kept = self._database.read(lambda c: self._ledger.package(c, consent))
+        if kept is None:
+            raise NotFound("no such consent was received here")
+        tickets = [
+            ticket
+            for ticket in kept.package.holders
+            if request.holder in (None, ticket.node)
+        ]
+        if not tickets:
+            raise NotFound("the consent names no such holder")
+        proof = await self._proofs.fresh(kept.consent)
+        return list(
+            await asyncio.gather(
+                *(self._read_one(request, kept, t, proof) for t in tickets)
+            )
+        )
+
+    async def _read_without(self, request: ReadRequest) -> HolderAnswer:
+        if request.holder is None:
+            raise NotFound("name a consent or a holder")
+        target = await self._addressbook.target(request.holder)
+        outcome = await self._ask(request, target, None, None)
+        return HolderAnswer(request.holder, outcome)
+
+    async def _read_one(
+        self,
+        request: ReadRequest,
+        kept: KeptConsent,
+        ticket: HolderTicket,
+        proof: str | None,
+    ) -> HolderAnswer:
+        try:
+            target = await self._target(kept, ticket)
+        except MachikuraError as error:
+            return HolderAnswer(ticket.node, Refusal(error.slug, error.detail))
+        warrant = Warrant(
+            consent=kept.package.consent,
+            ticket=ticket.ticket,
+            proof=proof,
+            home=kept.package.home,
+        )
+        outcome = await self._ask(request, target, warrant, kept)
+        return HolderAnswer(ticket.node, outcome)
+
+    async def _target(self, kept: KeptConsent, ticket: HolderTicket) -> Target:
+        if ticket.node is None:
+            return self._addressbook.hidden_target(ticket, kept.consent.jti)
+        return await self._addressbook.target(ticket.node)
+
+    async def _ask(
+        self,
+        request: ReadRequest,
+        target: Target,
+        warrant: Warrant | None,
+        kept: KeptConsent | None,
+    ) -> Answer | Refused | Refusal:
+        dataset = self._types.get(request.dataset_type)
+        digest = None if warrant is None else digest_of(warrant.consent.encode())
+        outcome = await self._exchanges.ask(
+            target,
+            Kind.READ,
+            Read(
+                warrant=warrant,
+                fields=request.fields,
+                records=request.records,
+                since=request.since,
+                until=request.until,
+                limit=request.limit,
+            ),
+            About(
+                request.dataset_type,
+                request.purpose,
+                request.data_class or dataset.data_class,
+                digest,
+            ),
+            hops=request.hops,
+            timeout_ms=request.timeout_ms,
+        )
+        if not isinstance(outcome, Answer):
+            return outcome
+        if not isinstance(outcome.result, ReadResult):
+            return Refusal("answer-invalid", "no records in the answer", outcome.by)
+        try:
+            _hold(outcome.result, request)
+        except MachikuraError as error:
+            return Refusal("answer-invalid", error.detail, outcome.by)
+        await self._record(request, outcome, outcome.result, kept)
+        return outcome
+
+    async def _record(
+        self,
+        request: ReadRequest,
+        answer: Answer,
+        result: ReadResult,
+        kept: KeptConsent | None,
+    ) -> None:
+        record = ProvisionRecord(
+            role="reception",
+            exchange=answer.exchange,
+            at_ms=self._now_ms(),
+            counterparty=answer.by,
+            consent="" if kept is None else kept.consent.jti,
+            consent_version=0 if kept is None else kept.consent.version,
+            purpose=request.purpose,
+            dataset_type=request.dataset_type,
+            fields=result.fields,
+            records=tuple(r.id for r in result.records),
+            request=answer.request,
+            answer=answer.digest,
+            route=tuple(str(h.by) for h in answer.hops),
+        )
+        subject = NOBODY if kept is None else kept.subject
+        await self._database.write(lambda c: self._provisions.write(c, subject, record))
+
+
+class _Beyond(MachikuraError):
+    """An answer that holds what was not asked for."""
+
+    slug = "answer-invalid"
+
+
+def _hold(result: ReadResult, request: ReadRequest) -> None:
+    """Hold an answer to the request: a holder must not push more than was asked."""
+    released = set(result.fields)
+    if request.fields is not None and not released <= set(request.fields):
+        raise _Beyond("fields that were not asked for")
+    for record in result.records:
+        if record.dataset_type != request.dataset_type:
+            raise _Beyond("records of another type")
+        content = parse_json(record.content.encode(), max_bytes=MAX_BODY_BYTES)
+        if not isinstance(content, dict) or not content.keys() <= released:
+            raise _Beyond("fields beyond those it declares")

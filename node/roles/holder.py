@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The holder's side: releases records, tells the resident, obeys withdrawals.
+
+The vault decides and opens; here the parts of the request are verified and put into a
+`protocol.decision.Case`. A consent counts only if it comes from the home node that the
+resident linked: any other node with the same role could otherwise consent in the
+resident's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import Connection
+
+from federation.exchange import Answer, Asked, Endpoint, Handler, MemberSecret, Reply
+from identity.nameless import NamelessKeys
+from node.addressbook import Addressbook
+from node.database import Database
+from node.warrants import Verified, Warrants
+from protocol.answer import Holding, Holdings, OneToken
+from protocol.decision import Case, Deny, Freshness
+from protocol.envelope import Kind
+from protocol.errors import Malformed
+from protocol.ids import DatasetTypeName, NodeId
+from protocol.membership import Role
+from protocol.problem import ProblemBody
+from protocol.request import (
+    CertifyKey,
+    LocateHandle,
+    MemberKeyQuery,
+    Read,
+)
+from protocol.sealed import OpeningKey
+from protocol.suites import Suite
+from vault import release
+from vault.keyring import SubjectId
+from vault.parts import Vault
+
+
+class HolderDesk:
+    """Answers reads, the resident's questions, and requests for nameless keys."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        suite: Suite,
+        vault: Vault,
+        warrants: Warrants,
+        nameless: NamelessKeys,
+        exchanges: Endpoint,
+        addressbook: Addressbook,
+        database: Database,
+        max_age_s: int,
+        skew_s: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            node: who we are.
+            suite: suite of fresh nameless keys.
+            vault: the vault's parts.
+            warrants: verifies consents that come with requests.
+            nameless: our nameless keys.
+            exchanges: our end of exchanges.
+            addressbook: knows our broker.
+            database: where everything is kept.
+            max_age_s: T, the greatest age of a freshness proof.
+            skew_s: how far two clocks may differ.
+            now_ms: clock.
+        """
+        self._node = node
+        self._suite = suite
+        self._vault = vault
+        self._warrants = warrants
+        self._nameless = nameless
+        self._exchanges = exchanges
+        self._addressbook = addressbook
+        self._database = database
+        self._max_age_s = max_age_s
+        self._skew_s = skew_s
+        self._now_ms = now_ms
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what a holder answers."""
+        return {
+            "read": self._read,
+            "locate-handle": self._locate,
+            "member-key": self._member_key,
+        }
+
+    def member_secret(self, kid: str) -> MemberSecret | None:
+        """Return the private halves of one of our nameless keys."""
+        pair = self._database.read(lambda c: self._nameless.find(c, kid))
+        return None if pair is None else MemberSecret(pair.signing, pair.opening)
+
+    # ------------------------------------------------------------------ reads
+
+    async def _read(self, asked: Asked) -> Reply:
+        """Release records, or refuse; either is on disk before the answer leaves."""
+        query = asked.expect(Read)
+        facts = release.Asked(
+            exchange=asked.header.id,
+            request=asked.request,
+            route=tuple(str(hop.by) for hop in asked.hops),
+            at_ms=asked.now_ms,
+        )
+        verified: Verified | Deny | None = None
+        if query.warrant is not None:
+            verified = self._warrants.verify(
+                query.warrant, asked, self._hidden_opening(asked)
+            )
+        parts = verified if isinstance(verified, Verified) else None
+        subject, prepared = self._database.read(
+            partial(self._prepare, asked=asked, parts=parts, query=query, facts=facts)
+        )
+        if isinstance(verified, Deny):
+            prepared = verified
+        if isinstance(prepared, Deny):
+            deny, case = prepared, self._case(asked, parts, subject is not None)
+            await self._database.write(
+                lambda c: self._vault.release.refuse(c, case, subject, deny, facts)
+            )
+            return Reply(ProblemBody(code=deny.reason, detail=deny.detail[:512]))
+        ready = prepared
+
+        async def commit(answer: str) -> None:
+            await self._database.write(
+                lambda c: self._vault.release.commit(c, ready, answer)
+            )
+
+        return Reply(ready.result, commit)
+
+    def _hidden_opening(self, asked: Asked) -> OpeningKey | None:
+        """Return the key that opens our ticket in a hidden read."""
+        if asked.header.member is None:
+            return None
+        secret = self.member_secret(asked.header.member)
+        return None if secret is None else secret.opening
+
+    def _prepare(
+        self,
+        connection: Connection,
+        *,
+        asked: Asked,
+        parts: Verified | None,
+        query: Read,
+        facts: release.Asked,
+    ) -> tuple[SubjectId | None, release.Prepared | Deny]:
+        subject = self._subject(connection, parts)
+        case = self._case(asked, parts, subject is not None)
+        prepared = self._vault.release.prepare(connection, case, subject, query, facts)
+        return subject, prepared
+
+    def _subject(
+        self, connection: Connection, parts: Verified | None
+    ) -> SubjectId | None:
+        """Return whom the ticket names, if this resident's home node signed."""
+        if parts is None or parts.ticket is None:
+            return None
+        subjects = self._vault.subjects
+        subject = subjects.find_handle(connection, parts.ticket.handle)
+        if subject is None:
+            return None
+        link = subjects.link_of(connection, subject)
+        if link is None or link.grant.home != parts.home.sub:
+            return None
+        return subject
+
+    def _case(self, asked: Asked, parts: Verified | None, bound: bool) -> Case:
+        header, types = asked.header, self._vault.types
+        if header.dataset_type is None:
+            raise Malformed("a read needs a dataset type")
+        dataset = types.get(header.dataset_type)
+        consent = None if parts is None else parts.consent.body
+        revoked, newest = None, 0
+        if consent is not None:
+            revoked, newest = self._vault.ledger.revocation_of(consent)
+        return Case(
+            now=asked.now,
+            holder=self._node,
+            recipient=asked.sender,
+            dataset=dataset,
+            purpose=header.purpose,
+            data_class=header.data_class,
+            consent=consent,
+            subject_bound=bound,
+            freshness=Freshness(
+                proof=None if parts is None else parts.proof,
+                max_age_s=dataset.freshness_s or self._max_age_s,
+                skew_s=self._skew_s,
+                revoked=revoked,
+                newest_version=newest,
+            ),
+            policy=types.policy(dataset.name),
+            hidden=header.member is not None,
+        )
+
+    # ----------------------------------------------------------- the resident
+
+    async def _locate(self, asked: Asked) -> Reply:
+        """Tell the resident's home node what we hold and with whom it was shared.
+
+        A handle that we do not know and one linked through another home node look
+        alike: nothing.
+        """
+        query = asked.expect(LocateHandle)
+        held = await self._database.scan(
+            partial(self._holdings, query=query, home=asked.sender.sub)
+        )
+        return Reply(Holdings(holdings=held))
+
+    def _holdings(
+        self, connection: Connection, *, query: LocateHandle, home: NodeId
+    ) -> tuple[Holding, ...]:
+        vault = self._vault
+        subject = vault.subjects.find_handle(connection, query.handle)
+        link = None if subject is None else vault.subjects.link_of(connection, subject)
+        if subject is None or link is None or link.grant.home != home:
+            return ()
+        sharing = vault.provisions.sharing(connection, subject)
+        return tuple(
+            Holding(
+                dataset_type=DatasetTypeName(count.dataset_type),
+                count=count.count,
+                first=count.first,
+                last=count.last,
+                sharing=sharing.get(count.dataset_type, ()),
+                records=tuple(
+                    vault.records.names(connection, subject, count.dataset_type)
+                )
+                if query.records
+                else (),
+            )
+            for count in vault.records.counts(connection, subject)
+        )
+
+    # ---------------------------------------------------------- hidden reads
+
+    async def _member_key(self, asked: Asked) -> Reply:
+        """Make fresh keys for one consent and have our city certify them."""
+        query = asked.expect(MemberKeyQuery)
+        if Role.IDENTITY not in asked.sender.roles:
+            return Reply(ProblemBody(code="forbidden", detail="not a home node"))
+        pair = await self._database.write(
+            lambda c: self._nameless.create(c, self._suite, query.until)
+        )
+        certified = await self._exchanges.ask(
+            self._addressbook.broker(self._node.city),
+            Kind.MANAGE,
+            CertifyKey(
+                consent=query.consent,
+                key=pair.signing.public.jwk,
+                sealing=pair.opening.public.document,
+                until=query.until,
+            ),
+        )
+        if not isinstance(certified, Answer):
+            return Reply(ProblemBody(code=certified.refusal.code))
+        if not isinstance(certified.result, OneToken):
+            return Reply(ProblemBody(code="answer-invalid"))
+        return Reply(certified.result)
