@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The broker: carries exchanges between members and to neighbor cities.
 
-One relay step, in order: take the envelope apart; hold it to its peer, its times, its
-hop budget, its rate and the agreements (`federation.relay`); refuse what is being
-carried already; find the next hop; add a hop record; forward; put the hop record in
-front of the answer. It may only narrow, and it reads nothing but the routing header.
+One relay step, in order: take the envelope apart; hold it to its peer's rate, its
+peer, its times, its hop budget and the agreements (`federation.relay`); refuse what is
+being carried already; find the next hop; add a hop record; forward; put the hop record
+in front of the answer. It may only narrow, and it reads nothing but the routing header.
 
 A refusal is a problem signed by this broker. A member's own unsealed problem is signed
-anew, so that a hidden holder is not named by a failure.
+anew, so that a hidden holder is not named by a failure. Each broker waits a little less
+long than the one before it, so that a silent hop is named by its neighbor.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from federation.peers import Carrier, Peer, Peers
 from federation.relay import Agreed, Turned
 from federation.replay import SeenIds
 from federation.routing import RouteTable
+from protocol import hop
 from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
 from protocol.envelope import Envelope
 from protocol.errors import MachikuraError, Malformed
 from protocol.hop import HopRecord
 from protocol.ids import CityId, NodeId
 from protocol.location import TokenBody, open_token
+from protocol.membership import Role
 from protocol.problem import PROBLEM, ProblemBody, SignedProblem
+from protocol.problem_catalog import CATALOG
 from protocol.sealed import OpeningKey
 from protocol.signature import digest_of, sign
 from protocol.suites import Signer
@@ -43,6 +47,7 @@ class BrokerLimits:
         max_hops: brokers that any exchange may pass.
         longest_ms: from issue to deadline.
         skew_ms: how far two clocks may differ.
+        way_back_ms: what a broker leaves the one before it to pass on its refusal.
         tokens_cached: opened location tokens that are remembered.
     """
 
@@ -50,6 +55,7 @@ class BrokerLimits:
     max_hops: int = 8
     longest_ms: int = 120_000
     skew_ms: int = 5_000
+    way_back_ms: int = 250
     tokens_cached: int = 10_000
 
 
@@ -71,6 +77,7 @@ class Broker:
         now_ms: Callable[[], int],
         limits: BrokerLimits,
         observe: Callable[[str], None] = lambda code: None,
+        member_behind: Callable[[str], NodeId | None] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -87,6 +94,9 @@ class Broker:
             now_ms: clock.
             limits: bounds.
             observe: told the outcome of each exchange, for metrics.
+            member_behind: whose a member key of our city is. With it, a request under
+                a member key reaches that node alone: anybody can make a token for a
+                node, and whoever answers under the key would be found out.
         """
         self._node = node
         self._signer = signer
@@ -100,6 +110,7 @@ class Broker:
         self._now_ms = now_ms
         self._limits = limits
         self._observe = observe
+        self._member_behind = member_behind
         self._seen = SeenIds()
         self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
 
@@ -109,7 +120,11 @@ class Broker:
         return self._node.city
 
     async def carry(self, peer: Peer, payload: bytes) -> bytes:
-        """Relay one request of a peer and return the answer for it. Never raises."""
+        """Relay one request of a peer and return the answer for it.
+
+        Raises:
+            LinkProblem: no header can be read, so there is nothing to sign about.
+        """
         try:
             envelope = Envelope.unpack(payload, self._limits.max_envelope_bytes)
             _ = envelope.header
@@ -128,6 +143,10 @@ class Broker:
 
     def _check(self, envelope: Envelope, peer: Peer) -> Turned | None:
         now_ms, limits = self._now_ms(), self._limits
+        # First, since every refusal below costs a signature.
+        wait_ms = self._allow(peer.node)
+        if wait_ms is not None:
+            return Turned("rate-limited", f"wait {wait_ms} ms", wait_ms)
         turned = (
             relay.check_peer(envelope, peer, self.city)
             or relay.check_times(
@@ -137,11 +156,10 @@ class Broker:
         )
         if turned is not None:
             return turned
-        wait_ms = self._allow(peer.node)
-        if wait_ms is not None:
-            return Turned("rate-limited", f"wait {wait_ms} ms")
         until_ms = envelope.header.deadline_ms + limits.skew_ms
         if not self._seen.add(envelope.header.id, until_ms, now_ms):
+            if self._seen.full:
+                return Turned("overloaded", "too many exchanges at once")
             return Turned("loop", "this broker has seen the exchange")
         return None
 
@@ -170,38 +188,55 @@ class Broker:
             came_from=peer.city,
             goes_to=to,
             a=self._agreed,
+            carried=hop.count(envelope.hops) + 1,
         )
 
     async def _deliver(self, envelope: Envelope, peer: Peer) -> bytes | Turned:
         """Hand over to a node of our own city, or to ourselves."""
-        node = self._addressed(envelope, peer)
+        node = self._addressed(envelope)
         if isinstance(node, Turned):
             return node
         if node == self._node:
             record = self._record(envelope, "member", "forward")
             carried = envelope.with_hop(record)
             answer = await self._local(peer, carried.pack())
-            return prepend_hop(answer, _line(record))
+            return prepend_hop(self._unnamed(envelope, answer), _line(record))
         found = self._peers.find(node)
         if found is None:
             return Turned("peer-unreachable", "the node has no link to its city")
         return await self._send(envelope, found, "member")
 
-    def _addressed(self, envelope: Envelope, peer: Peer) -> NodeId | Turned:
-        to = envelope.header.to
+    def _addressed(self, envelope: Envelope) -> NodeId | Turned:
+        header, to = envelope.header, envelope.header.to
         if to.token is None:
-            # Only brokers and directories are addressed by name across cities.
             if to.node is None or to.node.city != self.city:
                 return Turned("malformed", "no destination")
-            if peer.city != self.city and to.node != self._node:
+            if header.member is not None:
+                return Turned("token-invalid", "a hidden holder has no name")
+            if header.sender.city != self.city and not self._serves_others(to.node):
                 return Turned("token-invalid", "members are addressed by token")
             return to.node
         body = self._open(to.token)
         if isinstance(body, Turned):
             return body
-        if body.consent and body.consent != envelope.header.consent:
+        if body.consent and body.consent != header.consent:
             return Turned("token-invalid", "the token is bound to another consent")
+        if header.member is not None and not self._stands_behind(header.member, body):
+            return Turned("token-invalid", "the token is not this member key's")
         return body.node
+
+    def _serves_others(self, node: NodeId) -> bool:
+        """Tell whether other cities may name it: a broker or directory."""
+        found = self._peers.find(node)
+        return node == self._node or (
+            found is not None
+            and not {Role.BROKER, Role.DIRECTORY}.isdisjoint(found[0].membership.roles)
+        )
+
+    def _stands_behind(self, member: str, token: TokenBody) -> bool:
+        if not token.consent:
+            return False
+        return self._member_behind is None or self._member_behind(member) == token.node
 
     def _open(self, token: str) -> TokenBody | Turned:
         now, name = self._now_ms() // 1000, digest_of(token.encode("utf-8"))
@@ -222,7 +257,7 @@ class Broker:
         peer, link = found
         record = self._record(envelope, to, "forward")
         carried = envelope.with_hop(record).pack()
-        deadline_ms = envelope.header.deadline_ms
+        deadline_ms = self._patience(envelope)
         silent = "the holder" if to == "member" else str(peer.node)
         try:
             answer = await link.request(carried, deadline_ms=deadline_ms)
@@ -231,12 +266,20 @@ class Broker:
         except LinkLost:
             return Turned("peer-unreachable", f"the link to {silent} was lost")
         except LinkProblem as problem:
-            return Turned(problem.slug, f"link to {silent}")
+            detail, retry_after_ms = f"link to {silent}", problem.retry_after_ms
+            return Turned(_known(problem.slug), detail, retry_after_ms)
         if to == "member":
             answer = self._unnamed(envelope, answer)
-        if len(answer) > self._limits.max_envelope_bytes:
-            return Turned("too-large", "answer")
+        else:
+            AnswerEnvelope.unpack(answer, self._limits.max_envelope_bytes)
         return prepend_hop(answer, _line(record))
+
+    def _patience(self, envelope: Envelope) -> int:
+        """Return until when we wait: the further from the asker, the less long."""
+        deadline_ms, limits = envelope.header.deadline_ms, self._limits
+        left_ms = max(0, deadline_ms - self._now_ms())
+        step = min(limits.way_back_ms, left_ms // 16)
+        return deadline_ms - step * (hop.count(envelope.hops) + 1)
 
     def _unnamed(self, envelope: Envelope, answer: bytes) -> bytes:
         """Replace a member's unsealed problem by one of ours with the same code."""
@@ -245,11 +288,8 @@ class Broker:
             raise Malformed("a member cannot have carried an exchange")
         if parts.type is AnswerType.SEALED:
             return answer
-        code = parts.payload.decode("ascii", "replace")
-        safe = (
-            code if code.replace("-", "").isalpha() and len(code) < 64 else "internal"
-        )
-        return self._problem(envelope, ProblemBody(code=safe), b"")
+        code = _known(parts.payload[:64].decode("ascii", "replace"))
+        return self._problem(envelope, ProblemBody(code=code), b"")
 
     def _record(self, envelope: Envelope, to: str, decision: str) -> HopRecord:
         return relay.hop_record(
@@ -262,7 +302,11 @@ class Broker:
 
     def _refuse(self, envelope: Envelope, turned: Turned) -> bytes:
         record = self._record(envelope, envelope.header.to.city, turned.code)
-        body = ProblemBody(code=turned.code, detail=turned.detail[:512])
+        body = ProblemBody(
+            code=turned.code,
+            detail=turned.detail[:512],
+            retry_after_ms=turned.retry_after_ms,
+        )
         return self._problem(envelope, body, _line(record))
 
     def _problem(self, envelope: Envelope, body: ProblemBody, hops: bytes) -> bytes:
@@ -282,6 +326,11 @@ class Broker:
         )
         payload = f"{signed.token}\n{self._membership()}".encode("ascii")
         return AnswerEnvelope(AnswerType.PROBLEM, hops, payload).pack()
+
+
+def _known(code: str) -> str:
+    """Return a code that another party wrote, if it is one."""
+    return code if code in CATALOG else "internal"
 
 
 def _line(record: HopRecord) -> bytes:

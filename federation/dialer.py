@@ -15,7 +15,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from federation.endpoint import Endpoint
+from federation.hub import LinkHub
 from federation.link import Link
 from federation.ports import Clock, Connect, Entropy
 from protocol.errors import MachikuraError
@@ -26,7 +26,7 @@ _MAX_DOUBLINGS = 32
 
 
 @dataclass(frozen=True)
-class Target:
+class DialTarget:
     """A peer to keep a link to.
 
     Attributes:
@@ -81,7 +81,7 @@ class BackoffStore(Protocol):
 class PeerStatus:
     """What the console shows of one configured peer."""
 
-    target: Target
+    target: DialTarget
     up: bool
     backoff: Backoff
     last_error: str | None
@@ -107,7 +107,7 @@ def after_failure(
 class _Kept:
     """What is known of one target while it is kept."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: DialTarget) -> None:
         self.target = target
         self.backoff = Backoff()
         self.last_error: str | None = None
@@ -120,7 +120,7 @@ class Dialer:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        hub: LinkHub,
         *,
         connect: Connect,
         clock: Clock,
@@ -131,23 +131,23 @@ class Dialer:
         """Starts without targets.
 
         Args:
-            endpoint: opens the links; its observers learn of them.
+            hub: opens the links; its observers learn of them.
             connect: opens a pipe to a URL.
             clock: for back-off.
             entropy: for jitter.
             store: keeps back-off states.
             policy: bounds of back-off.
         """
-        self._endpoint = endpoint
+        self._hub = hub
         self._connect = connect
         self._clock = clock
         self._entropy = entropy
         self._store = store
         self._policy = policy or BackoffPolicy()
         self._kept: dict[str, _Kept] = {}
-        endpoint.watch(on_up=self._on_up, on_down=lambda _link, _reason: None)
+        hub.watch(on_up=self._on_up, on_down=lambda _link, _reason: None)
 
-    def add(self, target: Target) -> None:
+    def add(self, target: DialTarget) -> None:
         """Keeps a link to the target from now on; replaces one of the same node."""
         self._stop(target.node)
         kept = self._kept[target.node] = _Kept(target)
@@ -156,12 +156,12 @@ class Dialer:
     async def remove(self, node: str) -> None:
         """Dials the node no more and ends the link that we have dialed to it."""
         self._stop(node)
-        link = self._endpoint.link_to(node)
+        link = self._hub.link_to(node)
         if link is not None and link.dialed:
             await link.close()
 
     async def close(self) -> None:
-        """Dials no more. Links stay up until the endpoint closes."""
+        """Dials no more. Links stay up until the hub closes."""
         for node in list(self._kept):
             self._stop(node)
 
@@ -170,7 +170,7 @@ class Dialer:
         return tuple(
             PeerStatus(
                 kept.target,
-                self._endpoint.link_to(node) is not None,
+                self._hub.link_to(node) is not None,
                 kept.backoff,
                 kept.last_error,
             )
@@ -195,7 +195,7 @@ class Dialer:
         kept.backoff = await self._store.load(node) or Backoff()
         while True:
             await self._pause(kept)
-            link = self._endpoint.link_to(node) or await self._dial(kept)
+            link = self._hub.link_to(node) or await self._dial(kept)
             if link is not None:
                 up_ms = self._clock.now_ms()
                 kept.last_error = f"link lost: {await link.wait_closed()}"
@@ -231,7 +231,7 @@ class Dialer:
         try:
             async with asyncio.timeout(self._policy.connect_s):
                 pipe = await self._connect(target.url)
-            return await self._endpoint.dial(pipe, expected=target.node)
+            return await self._hub.dial(pipe, expected=target.node)
         except (MachikuraError, OSError, TimeoutError) as error:
             kept.last_error = str(error) or type(error).__name__
             _logger.info("no link to %s: %s", target.node, kept.last_error)

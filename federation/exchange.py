@@ -31,7 +31,7 @@ from protocol.errors import (
     WrongAudience,
     WrongIssuer,
 )
-from protocol.hop import HopRecord
+from protocol.hop import MAX_HOPS, HopRecord
 from protocol.ids import DatasetTypeName, ExchangeId, NodeId, PurposeName, uuid7
 from protocol.membership import Credentials, DataClass, Membership
 from protocol.problem import PROBLEM, ProblemBody, Refusal, SignedProblem
@@ -45,7 +45,6 @@ from protocol.sealed import (
 )
 from protocol.signature import Owner, Received, Signed, SingleKey, digest_of, sign
 from protocol.suites import Signer, VerifyingKey
-
 
 Q = TypeVar("Q")
 
@@ -158,6 +157,10 @@ class Reply:
     outcome: Result | ProblemBody
     commit: Callable[[str], Awaitable[None]] | None = None
 
+
+_ABOUT_DATA = {"read": Kind.READ, "push": Kind.PUSH}
+_ROOM_BYTES = MAX_HOPS * 1024 + 1024
+"""What the way back adds to an answer: hop records, the seal, the frame."""
 
 Handler = Callable[[Asked], Awaitable[Reply]]
 Send = Callable[[bytes, int], Awaitable[bytes]]
@@ -360,15 +363,20 @@ class Endpoint:
             problem=problem_body,
         )
         token = sign(signer, ANSWER, body).token.encode("ascii")
-        if reply.commit is not None:
+        code = problem_body.code if problem_body else "ok"
+        failed: str | None = None
+        if len(token) > self.limits.max_answer_bytes - _ROOM_BYTES:
+            failed = "too-large"  # Before the commit: what cannot leave is no release.
+        elif reply.commit is not None:
             try:
                 await reply.commit(digest_of(token))
             except MachikuraError as error:
-                failed = body.model_copy(
-                    update={"result": None, "problem": ProblemBody(code=error.slug)}
-                )
-                token = sign(signer, ANSWER, failed).token.encode("ascii")
-        self.observe(asked.query.op, problem_body.code if problem_body else "ok")
+                failed = error.slug
+        if failed is not None:
+            code, problem_body = failed, ProblemBody(code=failed)
+            body = body.model_copy(update={"result": None, "problem": problem_body})
+            token = sign(signer, ANSWER, body).token.encode("ascii")
+        self.observe(asked.query.op, code)
         sealed = seal_answer(response_key, unb64url(asked.request), token)
         return AnswerEnvelope(AnswerType.SEALED, b"", sealed).pack()
 
@@ -379,6 +387,10 @@ class Endpoint:
         turned = check_times(header, now_ms, limits.skew_ms, limits.longest_ms)
         if turned is not None:
             raise _Turned(turned.code, turned.detail)
+        to = header.to
+        if to.city != self.node.city or (to.token is None and to.node != self.node):
+            # Brokers judged another exchange than the one that is sealed to us.
+            raise WrongAudience("the exchange is addressed to another node")
         signer, opening, issuer = self.signer, self.opening, str(self.node)
         if header.member is not None:
             secret = self.member_secret(header.member)
@@ -393,7 +405,10 @@ class Endpoint:
         envelope.verify(SingleKey(sender.sub, sender.verifying_key()))
         hops = hop.parse(envelope.hops, envelope.digest)
         until_ms = header.deadline_ms + limits.skew_ms
-        if not self._seen.add(header.id, until_ms, now_ms):
+        # With the sender, so that nobody can use up another's id.
+        if not self._seen.add(f"{sender.sub} {header.id}", until_ms, now_ms):
+            if self._seen.full:
+                raise _Turned("overloaded", "too many exchanges at once")
             raise _Turned("replayed", "exchange id seen before")
         asked = Asked(header, body.query, sender, envelope.digest, hops, now_ms)
         key = unb64url(body.response_key, length=RESPONSE_KEY_BYTES)
@@ -403,10 +418,17 @@ class Endpoint:
         handler = self.handlers.get(asked.query.op)
         if handler is None:
             return Reply(ProblemBody(code="kind-not-offered", detail=asked.query.op))
+        kind = _ABOUT_DATA.get(asked.query.op)
+        if kind and (asked.header.kind != kind or asked.header.dataset_type is None):
+            # Brokers judged the header: it must say what the body asks for.
+            detail = f"the header hides that this is a {kind}"
+            return Reply(ProblemBody(code="malformed", detail=detail))
         try:
             return await handler(asked)
         except MachikuraError as error:
-            return Reply(ProblemBody(code=error.slug, detail=error.detail[:512]))
+            # The words of a failure could name the holder of a hidden read.
+            detail = "" if asked.header.member else error.detail[:512]
+            return Reply(ProblemBody(code=error.slug, detail=detail))
 
 
 class _Turned(MachikuraError):

@@ -409,7 +409,8 @@ class Link:
             self._beat_timer.cancel()
         code = _CLOSE_CODES.get(reason)
         self._writer.finish(None if code is None else frames.encode_close(code, reason))
-        self._ending.set_result(None)
+        if not self._ending.done():
+            self._ending.set_result(None)
         if self._on_lost is not None:
             self._on_lost(self, reason)
 

@@ -21,17 +21,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from federation.ports import Clock
 from federation.tables import backoff, outbox
 from protocol.box import NONCE_BYTES, Box
+from protocol.errors import CannotOpen, MachikuraError, Misuse
 from protocol.ids import NodeId
 
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 WAITING, DEAD = "waiting", "dead"
+
+
+class OutboxFull(MachikuraError):
+    """A destination has as many messages waiting as the limit allows."""
+
+    slug = "overloaded"
 
 
 class Store(Protocol):
@@ -119,7 +126,14 @@ class Outbox:
     def put(
         self, connection: Connection, destination: NodeId, kind: str, message: bytes
     ) -> None:
-        """Queue a message in the caller's transaction; call `wake` after commit."""
+        """Queue a message in the caller's transaction; call `wake` after commit.
+
+        Raises:
+            OutboxFull: too many messages wait for this destination already.
+        """
+        most = self._limits.max_waiting
+        if connection.execute(_waiting_for(destination).offset(most - 1)).first():
+            raise OutboxFull(f"{most} messages wait for {destination}")
         sealed = self._box.seal(
             self._entropy(NONCE_BYTES), message, "outbox", destination, kind
         )
@@ -148,8 +162,14 @@ class Outbox:
             await self._store.write(partial(_forget_backoff, destination=destination))
             self.wake()
 
+    async def all_due(self) -> None:
+        """End every back-off: our way out is there again."""
+        await self._store.write(lambda c: c.execute(delete(backoff)).rowcount)
+        self.wake()
+
     async def run(self) -> None:
         """Deliver until cancelled."""
+        await self._store.write(self._forget_impossible)
         try:
             while True:
                 self._changed.clear()
@@ -178,7 +198,7 @@ class Outbox:
             if free <= 0:
                 return None
             free -= 1
-            task = asyncio.create_task(self._drain(NodeId(destination)))
+            task = asyncio.create_task(self._serve(NodeId(destination)))
             self._active[destination] = task
             task.add_done_callback(partial(self._ended, destination))
         return None if later is None else later / 1000
@@ -187,6 +207,14 @@ class Outbox:
         self._active.pop(destination, None)
         self.wake()
 
+    async def _serve(self, destination: NodeId) -> None:
+        """Drain one destination; a fault of our own must not make the loop spin."""
+        try:
+            await self._drain(destination)
+        except Exception:
+            _logger.exception("outbox: delivery to %s failed", destination)
+            await self._clock.sleep(self._limits.first_ms / 1000)
+
     async def _drain(self, destination: NodeId) -> None:
         """Deliver to one destination until it is empty or fails."""
         while True:
@@ -194,18 +222,39 @@ class Outbox:
             if row is None:
                 return
             number, kind, sealed = row
-            message = self._box.open(sealed, "outbox", destination, kind)
-            outcome = await self._deliver(destination, kind, message)
+            outcome = await self._attempt(destination, kind, sealed)
             if isinstance(outcome, Delivered):
                 done = partial(_done, destination=destination, number=number)
                 await self._store.write(done)
             elif outcome.final:
                 _logger.warning("outbox: %s refused: %s", destination, outcome.code)
-                dead = partial(_dead, number=number, reason=outcome.code)
+                dead = partial(
+                    _dead, destination=destination, number=number, reason=outcome.code
+                )
                 await self._store.write(dead)
             else:
                 await self._store.write(partial(self._failed, destination=destination))
                 return
+
+    async def _attempt(
+        self, destination: NodeId, kind: str, sealed: bytes
+    ) -> Delivered | Undelivered:
+        """Try once; whatever goes wrong, the messages behind must get their turn."""
+        try:
+            message = self._box.open(sealed, "outbox", destination, kind)
+            return await self._deliver(destination, kind, message)
+        except (CannotOpen, Misuse) as error:
+            return Undelivered(error.slug, final=True)
+        except MachikuraError as error:
+            return Undelivered(error.slug, final=False)
+        except Exception:
+            _logger.exception("outbox: a message to %s failed", destination)
+            return Undelivered("internal", final=False)
+
+    def _forget_impossible(self, connection: Connection) -> None:
+        """End waits that only a clock which was wrong can have set."""
+        latest_ms = self._clock.now_ms() + self._limits.longest_ms
+        connection.execute(delete(backoff).where(backoff.c.next_ms > latest_ms))
 
     def _failed(self, connection: Connection, *, destination: NodeId) -> None:
         known = connection.execute(
@@ -290,14 +339,21 @@ def _due(
     return [(destination, next_ms) for destination, next_ms in found]
 
 
+def _waiting_for(destination: str) -> Select[tuple[int]]:
+    """Return the query for one waiting message of a destination, the oldest."""
+    return (
+        select(outbox.c.id)
+        .where(outbox.c.destination == destination, outbox.c.state == WAITING)
+        .order_by(outbox.c.id)
+        .limit(1)
+    )
+
+
 def _first(
     connection: Connection, *, destination: str
 ) -> tuple[int, str, bytes] | None:
     row = connection.execute(
-        select(outbox.c.id, outbox.c.kind, outbox.c.payload)
-        .where(outbox.c.destination == destination, outbox.c.state == WAITING)
-        .order_by(outbox.c.id)
-        .limit(1)
+        _waiting_for(destination).add_columns(outbox.c.kind, outbox.c.payload)
     ).first()
     return None if row is None else (row.id, row.kind, row.payload)
 
@@ -307,10 +363,15 @@ def _done(connection: Connection, *, destination: str, number: int) -> None:
     _forget_backoff(connection, destination=destination)
 
 
-def _dead(connection: Connection, *, number: int, reason: str) -> None:
+def _dead(
+    connection: Connection, *, destination: str, number: int, reason: str
+) -> None:
     connection.execute(
-        update(outbox).where(outbox.c.id == number).values(state=DEAD, reason=reason)
+        update(outbox)
+        .where(outbox.c.id == number)
+        .values(state=DEAD, reason=reason[:64])
     )
+    _forget_backoff(connection, destination=destination)
 
 
 def _forget_backoff(connection: Connection, *, destination: str) -> None:

@@ -63,10 +63,14 @@ class Peers:
     def __init__(self) -> None:
         """Start without links."""
         self._links: dict[NodeId, list[tuple[Peer, Carrier]]] = {}
+        # A broker has thousands of members and few neighbors.
+        self._cities: dict[CityId, dict[NodeId, None]] = {}
 
     def add(self, peer: Peer, link: Carrier) -> None:
         """Note a new link; it is preferred from now on."""
         self._links.setdefault(peer.node, []).insert(0, (peer, link))
+        if peer.is_broker:
+            self._cities.setdefault(peer.city, {})[peer.node] = None
 
     def remove(self, peer: Peer, link: Carrier) -> bool:
         """Forget a link; returns True if it was the last one to that peer."""
@@ -75,6 +79,10 @@ class Peers:
             self._links[peer.node] = left
         else:
             self._links.pop(peer.node, None)
+            brokers = self._cities.get(peer.city, {})
+            brokers.pop(peer.node, None)
+            if not brokers:
+                self._cities.pop(peer.city, None)
         return not left
 
     def find(self, node: NodeId) -> tuple[Peer, Carrier] | None:
@@ -86,11 +94,10 @@ class Peers:
 
     def broker_of(self, city: CityId) -> tuple[Peer, Carrier] | None:
         """Return a live link to any broker of a city."""
-        for node in self._links:
-            if node.city == city:
-                pair = self.find(node)
-                if pair is not None and pair[0].is_broker:
-                    return pair
+        for node in self._cities.get(city, ()):
+            pair = self.find(node)
+            if pair is not None and pair[0].is_broker:
+                return pair
         return None
 
     def all(self) -> Iterator[tuple[Peer, Carrier]]:

@@ -27,10 +27,12 @@ class Turned:
     Attributes:
         code: stable slug.
         detail: this case.
+        retry_after_ms: when asking again may help.
     """
 
     code: str
     detail: str = ""
+    retry_after_ms: int | None = None
 
 
 Agreed = Callable[[CityId], AgreementBody | None]
@@ -46,7 +48,9 @@ def check_peer(envelope: Envelope, peer: Peer, city: CityId) -> Turned | None:
         if envelope.hops:
             return Turned("malformed", "a member cannot have carried an exchange")
         allowed = peer.membership.data_classes
-        if header.data_class is not None and header.data_class not in allowed:
+        # A dataset type without a class must not slip past the membership.
+        about = header.dataset_type is not None or header.data_class is not None
+        if about and header.data_class not in allowed:
             return Turned("membership-class", f"{peer.node}: {header.data_class}")
         return None
     if not peer.is_broker:
@@ -91,6 +95,7 @@ def check_agreements(
     came_from: CityId,
     goes_to: CityId,
     a: Agreed,
+    carried: int = 1,
 ) -> Turned | None:
     """Hold the exchange to the agreements with the city before and the city after us.
 
@@ -100,27 +105,36 @@ def check_agreements(
         came_from: city of the peer that handed it over; ours for members.
         goes_to: city of the next hop; ours when it stays here.
         a: finds the agreement in force with a city.
+        carried: brokers that have carried it, we included.
     """
     across = header.sender.city != header.to.city
     if across and header.data_class is DataClass.CLOSED:
         return Turned("closed-outside-city", str(header.dataset_type))
     if came_from != city:
-        turned = _covered(header, came_from, came_from, header.to.city != city, a)
+        turned = _covered(header, came_from, came_from, city, carried, a)
         if turned is not None:
             return turned
     if goes_to != city:
-        return _covered(header, city, goes_to, header.to.city != goes_to, a)
+        # The broker of the next city will be one more.
+        return _covered(header, city, goes_to, goes_to, carried + 1, a)
     return None
 
 
 def _covered(
-    header: RoutingHeader, asking: CityId, other: CityId, transit: bool, a: Agreed
+    header: RoutingHeader,
+    asking: CityId,
+    other: CityId,
+    asked: CityId,
+    carried: int,
+    a: Agreed,
 ) -> Turned | None:
     agreement = a(other)
     if agreement is None:
         return Turned("no-agreement", f"with {other}")
     terms = agreement.terms(asking)
-    if transit and not terms.transit:
+    if carried > terms.hop_limit:
+        return Turned("hop-budget-exhausted", f"agreement {agreement.id}")
+    if header.to.city != asked and not terms.transit:
         return Turned("transit-refused", f"agreement {agreement.id}")
     if header.dataset_type is None:
         return None

@@ -24,6 +24,11 @@ class SeenIds:
         """Return how many ids are remembered."""
         return len(self._until)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is room for no further id."""
+        return len(self._until) >= self._limit
+
     def add(self, exchange: str, until_ms: int, now_ms: int) -> bool:
         """Remember an id.
 
@@ -31,7 +36,7 @@ class SeenIds:
             False if it was seen before, or if there is no room for it.
         """
         self._forget(now_ms)
-        if exchange in self._until or len(self._until) >= self._limit:
+        if exchange in self._until or self.full:
             return False
         self._until[exchange] = until_ms
         self._order.append(exchange)

@@ -2,8 +2,8 @@
 """A network in memory, with faults that a seed decides.
 
     async def world(network: Network) -> None:
-        network.listen("hoshino/broker", broker_endpoint.serve)
-        dialer = Dialer(clinic_endpoint, connect=network.connector("hoshino/clinic"), …)
+        network.listen("hoshino/broker", broker_hub.serve)
+        dialer = Dialer(clinic_hub, connect=network.connector("hoshino/clinic"), …)
         network.at(60.0, partial(network.partition, {"hoshino/broker"}))
         …
 
@@ -97,7 +97,7 @@ class Network:
 
         Args:
             party: who listens.
-            serve: runs as a task for each pipe, e.g. `Endpoint.serve`.
+            serve: runs as a task for each pipe, e.g. `LinkHub.serve`.
             certificate: what its TLS certificate would be.
 
         Returns:

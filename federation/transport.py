@@ -33,8 +33,8 @@ from aiohttp import (
     web,
 )
 
-from federation.endpoint import Endpoint
 from federation.frames import MAX_PACKET_BYTES
+from federation.hub import LinkHub
 from federation.ports import Connect, LinkError, Pipe, PipeClosed
 
 SUBPROTOCOL: Final = "machikura.link"
@@ -137,12 +137,12 @@ def certificate_hash(der: bytes) -> bytes:
 
 
 def serve_links(
-    endpoint: Endpoint, *, own_certificate: Callable[[], bytes]
+    hub: LinkHub, *, own_certificate: Callable[[], bytes]
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Returns an aiohttp handler for `GET /link`.
 
     Args:
-        endpoint: serves the links.
+        hub: serves the links.
         own_certificate: returns the hash of the TLS certificate that dialers are
             shown now: ours, or that of the proxy which ends TLS before us.
     """
@@ -159,7 +159,7 @@ def serve_links(
         await socket.prepare(request)
         pipe = WebSocketPipe(socket, own_certificate())
         if socket.ws_protocol == SUBPROTOCOL:
-            await endpoint.serve(pipe)
+            await hub.serve(pipe)
         else:
             await pipe.close()
         return socket

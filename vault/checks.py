@@ -9,7 +9,7 @@ faults are collected, and none repeats a value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -40,8 +40,8 @@ class Checked:
     """
 
     dataset: DatasetType
-    text: bytes
-    content: dict[str, Json]
+    text: bytes = field(repr=False)
+    content: dict[str, Json] = field(repr=False)
     time: str | None
     time_s: int | None
 

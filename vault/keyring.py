@@ -29,6 +29,7 @@ from typing import TypeAlias
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocol.box import KEY_BYTES, NONCE_BYTES, Box, blind_index
+from protocol.errors import CannotOpen
 from protocol.ids import Identifier
 from vault.errors import Conflict, Erased, NotFound
 from vault.statements import Hot
@@ -157,7 +158,7 @@ class Keyring:
             raise Erased("no such person")
         key = self._vault_keys.get(name)
         if key is None:
-            raise NotFound("the person's key is wrapped by an unknown vault key")
+            raise CannotOpen("the person's key is wrapped by an unknown vault key")
         return key.box.open(bytes(wrapped), "person-key", subject)
 
     def erase(self, connection: Connection, subject: SubjectId, now_ms: int) -> None:

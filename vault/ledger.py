@@ -194,7 +194,11 @@ class Ledger:
             "version": consent.version,
             "received_ms": now_ms,
             "sealed": self._keyring.seal(
-                connection, subject, package.encode(), "consent", index.hex()
+                connection,
+                subject,
+                package.encode(),
+                "consent",
+                _place(index, consent.version, now_ms),
             ),
         }
         if row is None:
@@ -214,9 +218,7 @@ class Ledger:
         """Return a received consent by its id, None if there is none."""
         columns, index = received_consents.c, self._received.index(consent)
         row = connection.execute(
-            select(columns.consent_index, columns.subject, columns.sealed).where(
-                columns.consent_index == index
-            )
+            select(received_consents).where(columns.consent_index == index)
         ).first()
         return None if row is None else self._open(connection, *row)
 
@@ -226,7 +228,7 @@ class Ledger:
         """Return every consent received about a person, newest first."""
         columns = received_consents.c
         rows = connection.execute(
-            select(columns.consent_index, columns.subject, columns.sealed)
+            select(received_consents)
             .where(columns.subject == subject)
             .order_by(columns.received_ms.desc())
         ).fetchall()
@@ -240,8 +242,13 @@ class Ledger:
             return
         index = self._received.index(withdrawal.consent)
         version = withdrawal.version
-        place = ("acknowledgement", index.hex(), str(version))
-        sealed = self._keyring.seal(connection, NOBODY, token.encode(), *place)
+        sealed = self._keyring.seal(
+            connection,
+            NOBODY,
+            token.encode(),
+            "acknowledgement",
+            _place(index, version, now_ms),
+        )
         connection.execute(
             insert(acknowledgements).values(
                 consent_index=index, version=version, at_ms=now_ms, sealed=sealed
@@ -253,15 +260,17 @@ class Ledger:
     ) -> str | None:
         """Return the acknowledgement that was given, None if there is none yet."""
         columns, index = acknowledgements.c, self._received.index(withdrawal.consent)
-        sealed = connection.execute(
-            select(columns.sealed).where(
+        row = connection.execute(
+            select(columns.at_ms, columns.sealed).where(
                 columns.consent_index == index, columns.version == withdrawal.version
             )
-        ).scalar_one_or_none()
-        if sealed is None:
+        ).first()
+        if row is None:
             return None
-        place = ("acknowledgement", index.hex(), str(withdrawal.version))
-        return self._keyring.open(connection, NOBODY, sealed, *place).decode()
+        place = _place(index, withdrawal.version, row.at_ms)
+        return self._keyring.open(
+            connection, NOBODY, row.sealed, "acknowledgement", place
+        ).decode()
 
     def remove(self, connection: Connection, subject: SubjectId) -> int:
         """Delete every consent received about a person; return how many."""
@@ -275,15 +284,17 @@ class Ledger:
     ) -> None:
         """Seal the consents of `source` anew as ones of `target`."""
         table = received_consents
-        for kept in self.packages_of(connection, source):
-            index = self._received.index(kept.consent.jti)
-            sealed = self._keyring.seal(
-                connection, target, kept.package.encode(), "consent", index.hex()
-            )
+        rows = connection.execute(
+            select(table).where(table.c.subject == source)
+        ).fetchall()
+        for index, _, version, received_ms, sealed in rows:
+            place = _place(index, version, received_ms)
+            document = self._keyring.open(connection, source, sealed, "consent", place)
+            again = self._keyring.seal(connection, target, document, "consent", place)
             connection.execute(
                 update(table)
                 .where(table.c.consent_index == index)
-                .values(subject=target, sealed=sealed)
+                .values(subject=target, sealed=again)
             )
 
     def _put(
@@ -304,12 +315,21 @@ class Ledger:
         self._states[index] = known
 
     def _open(
-        self, connection: Connection, index: bytes, subject: str, sealed: bytes
+        self,
+        connection: Connection,
+        index: bytes,
+        subject: str,
+        version: int,
+        received_ms: int,
+        sealed: bytes,
     ) -> KeptConsent:
-        owner = SubjectId(subject)
-        document = self._keyring.open(
-            connection, owner, sealed, "consent", bytes(index).hex()
-        )
+        owner, place = SubjectId(subject), _place(index, version, received_ms)
+        document = self._keyring.open(connection, owner, sealed, "consent", place)
         package = ConsentPackage.decode(document)
         consent = Received.parse(package.consent, CONSENT).peek(Consent)
         return KeptConsent(owner, consent, package)
+
+
+def _place(index: bytes, version: int, at_ms: int) -> str:
+    """Say where a ciphertext belongs: all that stands in clear beside it."""
+    return f"{bytes(index).hex()}|{version}|{at_ms}"

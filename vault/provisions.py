@@ -77,7 +77,7 @@ _FIND = Hot(
         _c.exchange == bindparam("exchange"), _c.role == bindparam("role")
     )
 )
-_ROW = (_c.exchange, _c.role, _c.subject, _c.sealed)
+_ROW = (_c.exchange, _c.role, _c.subject, _c.at_ms, _c.group_index, _c.sealed)
 
 
 class Provisions:
@@ -241,13 +241,12 @@ class Provisions:
     ) -> None:
         """Seal every row of `source` anew as one of `target`."""
         rows = connection.execute(select(*_ROW).where(_c.subject == source)).fetchall()
-        for exchange, role, subject, sealed in rows:
+        for exchange, role, subject, at_ms, group, sealed in rows:
+            place = _place(exchange, role, at_ms, group)
             document = self._keyring.open(
-                connection, SubjectId(subject), sealed, "provision", exchange, role
+                connection, SubjectId(subject), sealed, "provision", place
             )
-            again = self._keyring.seal(
-                connection, target, document, "provision", exchange, role
-            )
+            again = self._keyring.seal(connection, target, document, "provision", place)
             connection.execute(
                 update(provisions)
                 .where(_c.exchange == exchange, _c.role == role)
@@ -272,9 +271,8 @@ class Provisions:
         group: bytes,
         document: bytes,
     ) -> None:
-        sealed = self._keyring.seal(
-            connection, subject, document, "provision", exchange, role
-        )
+        place = _place(exchange, role, at_ms, group)
+        sealed = self._keyring.seal(connection, subject, document, "provision", place)
         try:
             _INSERT.run(
                 connection,
@@ -294,11 +292,19 @@ class Provisions:
         exchange: str,
         role: str,
         subject: str,
+        at_ms: int,
+        group: bytes,
         sealed: bytes,
     ) -> ProvisionRecord | RefusalRecord:
+        place = _place(exchange, role, at_ms, group)
         document = self._keyring.open(
-            connection, SubjectId(subject), sealed, "provision", exchange, role
+            connection, SubjectId(subject), sealed, "provision", place
         )
         if role == "refusal":
             return RefusalRecord.decode(document)
         return ProvisionRecord.decode(document)
+
+
+def _place(exchange: str, role: str, at_ms: int, group: bytes) -> str:
+    """Say where a ciphertext belongs: all that stands in clear beside it."""
+    return f"{exchange}|{role}|{at_ms}|{bytes(group).hex()}"

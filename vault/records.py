@@ -31,7 +31,10 @@ ROW = (
     _c.subject,
     _c.dataset_type,
     _c.version,
+    _c.time_s,
     _c.changed_ms,
+    _c.consent_index,
+    _c.retain_until,
     _c.wrapped,
     _c.sealed,
 )
@@ -70,7 +73,7 @@ class Records:
             NotFound, Erased: no such subject.
         """
         serial = str(uuid7(now_ms, self._entropy(10)))
-        wrapped, sealed = self._seal(connection, draft, serial, 1)
+        wrapped, sealed = self._seal(connection, draft, serial, 1, now_ms)
         _INSERT.run(
             connection,
             id=serial,
@@ -124,7 +127,7 @@ class Records:
                 select(*(records.c[name] for name in columns)).where(_c.id == serial),
             )
         )
-        wrapped, sealed = self._seal(connection, draft, serial, version)
+        wrapped, sealed = self._seal(connection, draft, serial, version, now_ms)
         changed = connection.execute(
             update(records)
             .where(_c.id == serial, _c.version == known.version)
@@ -132,6 +135,7 @@ class Records:
                 version=version,
                 time_s=draft.time_s,
                 changed_ms=now_ms,
+                consent_index=draft.consent_index,
                 retain_until=draft.retain_until,
                 wrapped=wrapped,
                 sealed=sealed,
@@ -230,11 +234,15 @@ class Records:
                     opened.dataset_type,
                     opened.content,
                     opened.time,
-                    0,
+                    row.time_s,
                     source=opened.source,
                     origin=opened.origin,
+                    consent_index=row.consent_index,
+                    retain_until=row.retain_until,
                 )
-                sealed = self._seal(connection, draft, row.id, row.version)
+                sealed = self._seal(
+                    connection, draft, row.id, row.version, row.changed_ms
+                )
                 connection.execute(
                     update(table)
                     .where(table.c.id == row.id, table.c.version == row.version)
@@ -281,10 +289,15 @@ class Records:
         return record[len(self._prefix) :]
 
     def _seal(
-        self, connection: Connection, draft: Draft, serial: str, version: int
+        self,
+        connection: Connection,
+        draft: Draft,
+        serial: str,
+        version: int,
+        changed_ms: int,
     ) -> tuple[bytes, bytes]:
         person = self._keyring.person(connection, draft.subject)
-        return seal_record(person, self._entropy, draft, serial, version)
+        return seal_record(person, self._entropy, draft, serial, version, changed_ms)
 
     def open(self, connection: Connection, row: Any) -> OpenRecord:
         """Open one row of the columns `ROW`.

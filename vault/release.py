@@ -16,7 +16,7 @@ alone; it is the same each time under one consent and cannot be linked to anothe
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import orjson
 from sqlalchemy import Connection
@@ -66,7 +66,7 @@ class Prepared:
         case, consent, asked: what it was decided on.
     """
 
-    result: ReadResult
+    result: ReadResult = field(repr=False)
     permit: Permit
     subject: SubjectId
     records: tuple[RecordId, ...]
@@ -106,8 +106,8 @@ class Release:
 
         Args:
             connection: a read connection.
-            case: all that the decision looks at; `fields` and `records` are taken from
-                `query`.
+            case: all that the decision looks at, without `fields` and `records`, which
+                are taken from `query`.
             subject: whom the opened ticket names; None when this node does not know
                 that handle.
             query: what is asked.
@@ -118,9 +118,10 @@ class Release:
             CannotOpen: a stored row was altered.
         """
         since_s, until_s = _moment(query.since, EARLIEST), _moment(query.until, LATEST)
-        wanted = self._wanted(connection, case, subject, query)
-        fields = None if query.fields is None else frozenset(query.fields)
-        case = replace(case, fields=fields, records=wanted)
+        if query.fields is not None or query.records is not None:
+            wanted = self._wanted(connection, case, subject, query)
+            fields = None if query.fields is None else frozenset(query.fields)
+            case = replace(case, fields=fields, records=wanted)
         permit = decide(case)
         if isinstance(permit, Deny):
             return permit
@@ -208,7 +209,9 @@ class Release:
         wanted = frozenset(query.records)
         if not case.hidden or case.consent is None or subject is None:
             return wanted
-        serials = self._queries.serials(connection, subject, case.dataset.name)
+        serials = self._queries.serials(
+            connection, subject, case.dataset.name, held=_held(case)
+        )
         ours = (RecordId(self._prefix + serial) for serial in serials)
         consent = case.consent.jti
         return wanted | {r for r in ours if self.hidden_id(consent, r) in wanted}
@@ -223,11 +226,7 @@ class Release:
         until_s: int,
         limit: int,
     ) -> list[OpenRecord]:
-        # Received records leave only where the consent says re-provide, which is what
-        # the case then asks for (requirement 110).
-        again = case.operation is Operation.RE_PROVIDE
-        held = Held.RECEIVED if again else Held.OWN
-        name = case.dataset.name
+        held, name = _held(case), case.dataset.name
         if permit.records is None:
             return self._queries.of_subject(
                 connection,
@@ -299,6 +298,16 @@ def project(content: bytes, fields: frozenset[str]) -> str:
         return content.decode()
     kept = {name: value for name, value in members.items() if name in fields}
     return orjson.dumps(kept).decode()
+
+
+def _held(case: Case) -> Held:
+    """Return which records a case is about.
+
+    Received records leave only where the consent says re-provide, which is what the
+    case then asks for (requirement 110).
+    """
+    again = case.operation is Operation.RE_PROVIDE
+    return Held.RECEIVED if again else Held.OWN
 
 
 def _moment(text: str | None, otherwise: int) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from protocol.ids import looks_like_my_number, uuid7
 from protocol.location import LinkGrant
@@ -221,18 +221,16 @@ class Subjects:
         grant: LinkGrant,
         now_ms: int,
     ) -> None:
-        sealed = self._keyring.seal(connection, subject, grant.encode(), "link")
-        changed = connection.execute(
-            update(subject_links)
-            .where(subject_links.c.subject == subject)
-            .values(sealed=sealed)
+        known = self.link_of(connection, subject)
+        linked_ms = now_ms if known is None else known.linked_ms
+        sealed = self._keyring.seal(
+            connection, subject, grant.encode(), "link", str(linked_ms)
         )
-        if changed.rowcount == 0:
-            connection.execute(
-                insert(subject_links).values(
-                    subject=subject, linked_ms=now_ms, sealed=sealed
-                )
-            )
+        links = subject_links
+        connection.execute(delete(links).where(links.c.subject == subject))
+        connection.execute(
+            insert(links).values(subject=subject, linked_ms=linked_ms, sealed=sealed)
+        )
 
     def _open_link(
         self,
@@ -241,5 +239,7 @@ class Subjects:
         linked_ms: int,
         sealed: bytes,
     ) -> Link:
-        document = self._keyring.open(connection, subject, sealed, "link")
+        document = self._keyring.open(
+            connection, subject, sealed, "link", str(linked_ms)
+        )
         return Link(subject, LinkGrant.decode(document), linked_ms)

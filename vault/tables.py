@@ -94,6 +94,8 @@ record_versions = Table(
     Column("dataset_type", String(160), nullable=False),
     Column("time_s", BigInteger, nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
+    Column("consent_index", LargeBinary(16)),
+    Column("retain_until", BigInteger),
     Column("wrapped", LargeBinary, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     info=_RECORDS,
@@ -146,7 +148,7 @@ provisions = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("group_index", LargeBinary(16), nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    Index("provisions_by_group", "subject", "role", "group_index", "at_ms", "exchange"),
+    Index("provisions_by_subject", "subject", "at_ms"),
     Index("provisions_by_time", "at_ms"),
     info=_RECORDS,
 )

@@ -19,11 +19,11 @@ from identity.nameless import NamelessKeys
 from node.addressbook import Addressbook
 from node.database import Database
 from node.warrants import Verified, Warrants
-from protocol.answer import Holding, Holdings, OneToken
+from protocol.answer import Holdings, OneToken
 from protocol.decision import Case, Deny, Freshness
 from protocol.envelope import Kind
 from protocol.errors import Malformed
-from protocol.ids import DatasetTypeName, NodeId
+from protocol.ids import NodeId
 from protocol.membership import Role
 from protocol.problem import ProblemBody
 from protocol.request import (
@@ -35,6 +35,7 @@ from protocol.request import (
 from protocol.sealed import OpeningKey
 from protocol.suites import Suite
 from vault import release
+from vault.holdings import holdings
 from vault.keyring import SubjectId
 from vault.parts import Vault
 
@@ -211,31 +212,23 @@ class HolderDesk:
         held = await self._database.scan(
             partial(self._holdings, query=query, home=asked.sender.sub)
         )
-        return Reply(Holdings(holdings=held))
+        return Reply(held)
 
     def _holdings(
         self, connection: Connection, *, query: LocateHandle, home: NodeId
-    ) -> tuple[Holding, ...]:
+    ) -> Holdings:
         vault = self._vault
         subject = vault.subjects.find_handle(connection, query.handle)
         link = None if subject is None else vault.subjects.link_of(connection, subject)
         if subject is None or link is None or link.grant.home != home:
-            return ()
-        sharing = vault.provisions.sharing(connection, subject)
-        return tuple(
-            Holding(
-                dataset_type=DatasetTypeName(count.dataset_type),
-                count=count.count,
-                first=count.first,
-                last=count.last,
-                sharing=sharing.get(count.dataset_type, ()),
-                records=tuple(
-                    vault.records.names(connection, subject, count.dataset_type)
-                )
-                if query.records
-                else (),
-            )
-            for count in vault.records.counts(connection, subject)
+            return Holdings(holdings=())
+        return holdings(
+            connection,
+            subject,
+            node=self._node,
+            queries=vault.queries,
+            provisions=vault.provisions,
+            records=query.records,
         )
 
     # ---------------------------------------------------------- hidden reads

@@ -11,11 +11,12 @@ from federation.exchange import Answer, Asked, Endpoint, Handler, Reply
 from federation.peers import Peer
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
+from node.standing import Standing
 from protocol.answer import Done, OneToken
 from protocol.envelope import Kind
 from protocol.errors import Malformed
 from protocol.ids import NodeId
-from protocol.membership import Membership, verify_membership
+from protocol.membership import Credentials
 from protocol.request import RenewQuery
 
 _logger = logging.getLogger(__name__)
@@ -31,11 +32,8 @@ class MemberDesk:
         trust: TrustStore,
         exchanges: Endpoint,
         addressbook: Addressbook,
-        membership: Callable[[], Membership],
-        keep_membership: Callable[[str], None],
-        keep_bundle: Callable[[str], None],
+        standing: Standing,
         now_ms: Callable[[], int],
-        skew_s: int,
     ) -> None:
         """Take the parts.
 
@@ -44,21 +42,15 @@ class MemberDesk:
             trust: takes bundles.
             exchanges: our end of exchanges.
             addressbook: knows our broker.
-            membership: our present membership.
-            keep_membership: keeps a newer one durably.
-            keep_bundle: keeps a newer bundle durably.
+            standing: our membership.
             now_ms: clock.
-            skew_s: how far two clocks may differ.
         """
         self._node = node
         self._trust = trust
         self._exchanges = exchanges
         self._addressbook = addressbook
-        self._membership = membership
-        self._keep_membership = keep_membership
-        self._keep_bundle = keep_bundle
+        self._standing = standing
         self._now_ms = now_ms
-        self._skew_s = skew_s
 
     def handlers(self) -> dict[str, Handler]:
         """Return what every node answers."""
@@ -67,7 +59,7 @@ class MemberDesk:
     async def _ping(self, asked: Asked) -> Reply:
         return Reply(Done())
 
-    def on_notice(self, peer: Peer, data: bytes) -> None:
+    async def on_notice(self, peer: Peer, data: bytes) -> None:
         """Take a trust bundle of our city.
 
         Raises:
@@ -79,7 +71,7 @@ class MemberDesk:
         before = self._trust.bundle
         accepted = self._trust.accept_bundle(notice.token, self._now_ms() // 1000)
         if before is None or before.digest != accepted.digest:
-            self._keep_bundle(notice.token)
+            await self._standing.keep_known()
 
     async def renew(self) -> bool:
         """Ask our city for a newer membership; returns whether one came.
@@ -94,14 +86,9 @@ class MemberDesk:
             code = "" if isinstance(asked, Answer) else asked.refusal.code
             _logger.warning("membership was not renewed: %s", code)
             return False
-        city = self._trust.city_of(self._node.city, now)
-        fresh = verify_membership(
-            asked.result.token, self._node.city, city.operating, now, self._skew_s
+        operating = self._trust.city_keys(self._node.city, now).operating
+        present = self._standing.membership()
+        fresh = await self._standing.accept(
+            Credentials(membership=asked.result.token, operating=operating), now
         )
-        present = self._membership()
-        if fresh.body.sub != self._node or fresh.body.exp <= present.exp:
-            return False
-        if fresh.body.key != present.key:
-            raise Malformed("the renewed membership is for another key")
-        self._keep_membership(fresh.token)
-        return True
+        return fresh.exp > present.exp

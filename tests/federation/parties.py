@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parties for the tests of links: identities, endpoints, and handlers that answer."""
+"""Parties for the tests of links: identities, hubs, and handlers that answer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from federation.dialer import Backoff
-from federation.endpoint import Endpoint, EndpointLimits
 from federation.handshake import PeerIdentity
+from federation.hub import HubLimits, LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link, NoticeHandler, RequestHandler
 from federation.ports import Payload
@@ -77,19 +77,19 @@ async def echo(_link: Link, payload: bytes) -> Payload:
     return payload
 
 
-def endpoint(
+def hub(
     network: Network,
     node: str,
     *,
     on_request: RequestHandler = echo,
     on_notice: NoticeHandler | None = None,
     identity: TrustingIdentity | None = None,
-    limits: EndpointLimits | None = None,
+    limits: HubLimits | None = None,
     link_limits: LinkLimits | None = None,
     tap: Callable[[bytes], None] | None = None,
-) -> Endpoint:
+) -> LinkHub:
     """Returns a party on a simulated network."""
-    return Endpoint(
+    return LinkHub(
         identity=identity or TrustingIdentity(node),
         clock=network.clock(node),
         entropy=network.entropy(node),
@@ -102,9 +102,9 @@ def endpoint(
 
 
 async def linked(
-    network: Network, dialer: Endpoint, listener: Endpoint
+    network: Network, dialer: LinkHub, listener: LinkHub
 ) -> tuple[Link, Link]:
-    """Links two endpoints; returns the dialer's end and the listener's."""
+    """Links two hubs; returns the dialer's end and the listener's."""
     url = network.listen(listener.node, listener.serve)
     pipe = await network.connector(dialer.node)(url)
     near = await dialer.dial(pipe, expected=listener.node)

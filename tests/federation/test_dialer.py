@@ -13,28 +13,28 @@ from federation.dialer import (
     Backoff,
     BackoffPolicy,
     Dialer,
-    Target,
+    DialTarget,
     after_failure,
 )
-from federation.endpoint import Endpoint
+from federation.hub import LinkHub
 from federation.ports import Connect, Pipe
 from federation.simulation import Network, run
 from federation.virtual import START_MS
 from tests.federation.parties import (
     MemoryStore,
     TrustingIdentity,
-    endpoint,
+    hub,
     linked,
     pass_s,
 )
 
 BROKER, CLINIC = "hoshino/broker", "hoshino/clinic"
-TARGET = Target(BROKER, f"memory://{BROKER}")
+TARGET = DialTarget(BROKER, f"memory://{BROKER}")
 
 
 def dialer(
     network: Network,
-    clinic: Endpoint,
+    clinic: LinkHub,
     *,
     store: MemoryStore | None = None,
     connect: Connect | None = None,
@@ -71,7 +71,7 @@ def test_link_is_opened_and_opened_again_when_it_is_lost() -> None:
     """A broker that restarts gets its nodes back."""
 
     async def world(network: Network) -> list[bool]:
-        broker, clinic = endpoint(network, BROKER), endpoint(network, CLINIC)
+        broker, clinic = hub(network, BROKER), hub(network, CLINIC)
         network.listen(BROKER, broker.serve)
         dialer(network, clinic).add(TARGET)
         up = []
@@ -92,7 +92,7 @@ def test_link_that_is_stalled_is_replaced() -> None:
     """Heartbeats notice the dead cable, the dialer opens another link."""
 
     async def world(network: Network) -> bool:
-        broker, clinic = endpoint(network, BROKER), endpoint(network, CLINIC)
+        broker, clinic = hub(network, BROKER), hub(network, CLINIC)
         network.listen(BROKER, broker.serve)
         dialer(network, clinic).add(TARGET)
         await pass_s(60)
@@ -111,7 +111,7 @@ def test_unreachable_peer_is_dialed_less_and_less_often() -> None:
 
     async def world(network: Network) -> list[float]:
         counted = Counted(network)
-        dialer(network, endpoint(network, CLINIC), connect=counted).add(TARGET)
+        dialer(network, hub(network, CLINIC), connect=counted).add(TARGET)
         await pass_s(36_000)
         return counted.at_s
 
@@ -129,9 +129,7 @@ def test_backoff_survives_a_restart() -> None:
         counted = Counted(network)
         store = MemoryStore()
         for _ in range(100):
-            one = dialer(
-                network, endpoint(network, CLINIC), connect=counted, store=store
-            )
+            one = dialer(network, hub(network, CLINIC), connect=counted, store=store)
             one.add(TARGET)
             await pass_s(5)
             await one.close()
@@ -147,7 +145,7 @@ def test_backoff_from_a_clock_that_was_ahead_is_bounded() -> None:
         counted = Counted(network)
         store = MemoryStore()
         store.saved[BROKER] = Backoff(3, START_MS * 2)
-        one = dialer(network, endpoint(network, CLINIC), connect=counted, store=store)
+        one = dialer(network, hub(network, CLINIC), connect=counted, store=store)
         one.add(TARGET)
         await pass_s(100)
         return counted.at_s[0]
@@ -161,7 +159,7 @@ def test_peer_that_calls_ends_the_backoff() -> None:
     async def world(network: Network) -> tuple[int, Backoff, int]:
         counted = Counted(network)
         store = MemoryStore()
-        clinic, broker = endpoint(network, CLINIC), endpoint(network, BROKER)
+        clinic, broker = hub(network, CLINIC), hub(network, BROKER)
         dialer(network, clinic, connect=counted, store=store).add(TARGET)
         await pass_s(3_000)
         before = len(counted.at_s)
@@ -182,13 +180,13 @@ def test_link_that_does_not_last_counts_as_a_failure() -> None:
 
     async def world(network: Network) -> int:
         counted = Counted(network)
-        broker = endpoint(network, BROKER)
+        broker = hub(network, BROKER)
         broker.watch(
             on_up=lambda link: network.at(0.1, link.end),
             on_down=lambda _link, _reason: None,
         )
         network.listen(BROKER, broker.serve)
-        dialer(network, endpoint(network, CLINIC), connect=counted).add(TARGET)
+        dialer(network, hub(network, CLINIC), connect=counted).add(TARGET)
         await pass_s(3_600)
         return len(counted.at_s)
 
@@ -200,9 +198,9 @@ def test_peer_that_refuses_us_is_tried_again_and_the_reason_shown() -> None:
 
     async def world(network: Network) -> tuple[bool, str | None]:
         strict = TrustingIdentity(BROKER, trusted={})
-        broker = endpoint(network, BROKER, identity=strict)
+        broker = hub(network, BROKER, identity=strict)
         network.listen(BROKER, broker.serve)
-        one = dialer(network, endpoint(network, CLINIC))
+        one = dialer(network, hub(network, CLINIC))
         one.add(TARGET)
         await pass_s(60)
         [status] = one.status()
@@ -220,7 +218,7 @@ def test_unforeseen_error_does_not_stop_the_dialer(
         async def broken(_url: str) -> Pipe:
             raise KeyError("bug")
 
-        one = dialer(network, endpoint(network, CLINIC), connect=broken)
+        one = dialer(network, hub(network, CLINIC), connect=broken)
         one.add(TARGET)
         await pass_s(60)
         [status] = one.status()
@@ -236,11 +234,11 @@ def test_connection_that_never_opens_is_given_up() -> None:
 
     async def world(network: Network) -> list[float]:
         counted = Counted(network)
-        broker = endpoint(network, BROKER)
+        broker = hub(network, BROKER)
         network.listen(BROKER, broker.serve)
         network.partition({BROKER})
         policy = BackoffPolicy(connect_s=10)
-        clinic = endpoint(network, CLINIC)
+        clinic = hub(network, CLINIC)
         dialer(network, clinic, connect=counted, policy=policy).add(TARGET)
         await pass_s(11)
         return counted.at_s
@@ -253,7 +251,7 @@ def test_removed_target_is_left_and_not_dialed_again() -> None:
 
     async def world(network: Network) -> tuple[int, int]:
         counted = Counted(network)
-        broker, clinic = endpoint(network, BROKER), endpoint(network, CLINIC)
+        broker, clinic = hub(network, BROKER), hub(network, CLINIC)
         network.listen(BROKER, broker.serve)
         one = dialer(network, clinic, connect=counted)
         one.add(TARGET)

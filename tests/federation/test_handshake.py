@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.endpoint import EndpointLimits
 from federation.handshake import (
     MAX_HELLO_BYTES,
     DialerHandshake,
     HandshakeRefused,
     ListenerHandshake,
 )
+from federation.hub import HubLimits
 from federation.ports import Pipe, PipeClosed
 from federation.simulation import Network, run
 from federation.virtual import START_MS
 from tests.federation.parties import (
     TrustingIdentity,
-    endpoint,
+    hub,
     pass_s,
     signing_key,
 )
@@ -335,16 +335,14 @@ def test_truncated_or_damaged_messages_never_open_a_link(data: st.DataObject) ->
         dialer().answered(listener().greeted(received))
 
 
-# Over pipes: what an endpoint does around the two state machines.
+# Over pipes: what a hub does around the two state machines.
 
 
 def test_peer_that_drips_bytes_is_cut_off_at_the_deadline() -> None:
     """The attack: hold a handshake open for ever."""
 
     async def world(network: Network) -> float:
-        broker = endpoint(
-            network, "hoshino/broker", limits=EndpointLimits(handshake_s=10)
-        )
+        broker = hub(network, "hoshino/broker", limits=HubLimits(handshake_s=10))
         url = network.listen("hoshino/broker", broker.serve)
         pipe = await network.connector("evil")(url)
         with pytest.raises(PipeClosed):
@@ -360,8 +358,8 @@ def test_listener_tells_the_peer_why_it_refuses() -> None:
 
     async def world(network: Network) -> tuple[str, bool]:
         strict = TrustingIdentity("hoshino/broker", trusted={})
-        broker = endpoint(network, "hoshino/broker", identity=strict)
-        clinic = endpoint(network, "hoshino/clinic")
+        broker = hub(network, "hoshino/broker", identity=strict)
+        clinic = hub(network, "hoshino/clinic")
         url = network.listen("hoshino/broker", broker.serve)
         pipe = await network.connector("hoshino/clinic")(url)
         with pytest.raises(HandshakeRefused) as caught:
@@ -376,8 +374,8 @@ def test_dialer_that_is_relayed_to_the_true_listener_notices() -> None:
     """The attack: a relay in the middle, with a certificate of its own."""
 
     async def world(network: Network) -> str:
-        broker = endpoint(network, "hoshino/broker")
-        clinic = endpoint(network, "hoshino/clinic")
+        broker = hub(network, "hoshino/broker")
+        clinic = hub(network, "hoshino/clinic")
         url = network.listen("hoshino/broker", broker.serve)
 
         async def relay(near: Pipe) -> None:
@@ -401,12 +399,12 @@ def test_credentials_that_have_ended_open_no_link() -> None:
     """The clock decides, even where the judge has forgotten to look."""
 
     async def world(network: Network) -> str:
-        broker = endpoint(
+        broker = hub(
             network,
             "hoshino/broker",
             identity=TrustingIdentity("hoshino/broker", expires_ms=START_MS),
         )
-        clinic = endpoint(network, "hoshino/clinic")
+        clinic = hub(network, "hoshino/clinic")
         url = network.listen("hoshino/broker", broker.serve)
         pipe = await network.connector("hoshino/clinic")(url)
         with pytest.raises(HandshakeRefused) as caught:
@@ -420,10 +418,8 @@ def test_too_many_handshakes_at_once_are_refused() -> None:
     """The attack: open many pipes and say nothing, so that nobody else gets in."""
 
     async def world(network: Network) -> str:
-        broker = endpoint(
-            network, "hoshino/broker", limits=EndpointLimits(max_handshakes=3)
-        )
-        clinic = endpoint(network, "hoshino/clinic")
+        broker = hub(network, "hoshino/broker", limits=HubLimits(max_handshakes=3))
+        clinic = hub(network, "hoshino/clinic")
         url = network.listen("hoshino/broker", broker.serve)
         silent = [await network.connector("evil")(url) for _ in range(3)]
         pipe = await network.connector("hoshino/clinic")(url)
@@ -443,10 +439,8 @@ def test_peer_that_opens_many_links_loses_the_oldest() -> None:
     """A node that restarts often does not collect links that are half open."""
 
     async def world(network: Network) -> list[bool]:
-        broker = endpoint(
-            network, "hoshino/broker", limits=EndpointLimits(max_links_per_peer=2)
-        )
-        clinic = endpoint(network, "hoshino/clinic")
+        broker = hub(network, "hoshino/broker", limits=HubLimits(max_links_per_peer=2))
+        clinic = hub(network, "hoshino/clinic")
         url = network.listen("hoshino/broker", broker.serve)
         links = [
             await clinic.dial(await network.connector("hoshino/clinic")(url))

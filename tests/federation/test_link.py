@@ -10,10 +10,10 @@ from contextlib import suppress
 import pytest
 
 from federation import frames
-from federation.endpoint import Endpoint
 from federation.flow import WINDOW_BYTES
 from federation.frames import CHUNK_BYTES, Frame, decode, encode, encode_size
 from federation.handshake import DialerHandshake
+from federation.hub import LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link, NoticeHandler, RequestHandler
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
@@ -23,7 +23,7 @@ from federation.virtual import START_MS
 from tests.federation.parties import (
     TrustingIdentity,
     echo,
-    endpoint,
+    hub,
     in_s,
     linked,
     pass_s,
@@ -42,7 +42,7 @@ async def pair(
     tap: Callable[[bytes], None] | None = None,
 ) -> tuple[Link, Link]:
     """Links a clinic to a broker that serves with the handlers given."""
-    far = endpoint(
+    far = hub(
         network,
         FAR,
         on_request=on_request,
@@ -50,7 +50,7 @@ async def pair(
         link_limits=far_limits,
         tap=tap,
     )
-    return await linked(network, endpoint(network, NEAR, link_limits=near_limits), far)
+    return await linked(network, hub(network, NEAR, link_limits=near_limits), far)
 
 
 class Stuck:
@@ -98,7 +98,7 @@ class RawPeer:
                 return frames.read_close(frame.payload)[1]
 
 
-async def raw_peer(network: Network, listener: Endpoint) -> tuple[RawPeer, Link]:
+async def raw_peer(network: Network, listener: LinkHub) -> tuple[RawPeer, Link]:
     """Links a raw peer; returns it and the listener's end."""
     url = network.listen(listener.node, listener.serve)
     pipe = await network.connector(NEAR)(url)
@@ -368,7 +368,7 @@ def test_request_that_is_cancelled_at_once_leaves_nothing_behind() -> None:
     """A handler cancelled before its first step still gives its bytes back."""
 
     async def world(network: Network) -> tuple[int, bytes]:
-        broker = endpoint(network, FAR, link_limits=LinkLimits(max_bytes_in=100))
+        broker = hub(network, FAR, link_limits=LinkLimits(max_bytes_in=100))
         peer, far = await raw_peer(network, broker)
         for stream in range(1, 41, 2):
             cancel = encode(frames.CANCEL, 0, stream, b"")
@@ -566,7 +566,7 @@ def test_sender_stops_when_its_credit_is_used() -> None:
         async def long_or_short(_link: Link, payload: bytes) -> Payload:
             return bytes(10 * WINDOW_BYTES) if payload == b"long" else payload
 
-        broker = endpoint(network, FAR, on_request=long_or_short)
+        broker = hub(network, FAR, on_request=long_or_short)
         peer, _ = await raw_peer(network, broker)
         await peer.send(request(1, b"long"))
         received = 0
@@ -585,7 +585,7 @@ def test_peer_that_makes_us_answer_and_does_not_read_loses_the_link() -> None:
     """The attack: a stream of pings whose pongs are never read."""
 
     async def world(network: Network) -> str:
-        broker = endpoint(
+        broker = hub(
             network,
             FAR,
             link_limits=LinkLimits(max_bytes_out=10_000, heartbeat_s=10_000),
@@ -720,7 +720,7 @@ def test_peer_that_breaks_the_protocol_loses_the_link(misdeed: list[bytes]) -> N
             await pass_s(0.001)
             return bytes(10 * WINDOW_BYTES)
 
-        peer, far = await raw_peer(network, endpoint(network, FAR, on_request=long))
+        peer, far = await raw_peer(network, hub(network, FAR, on_request=long))
         for frame in misdeed:
             await peer.send(frame)
             await pass_s(0.1)
@@ -746,7 +746,7 @@ def test_frame_that_came_too_late_is_ignored(frame: bytes) -> None:
     """What crosses a CANCEL or an answer on the way is nobody's fault."""
 
     async def world(network: Network) -> bytes:
-        peer, _ = await raw_peer(network, endpoint(network, FAR))
+        peer, _ = await raw_peer(network, hub(network, FAR))
         await peer.send(frame)
         await peer.send(request(5, b"still here"))
         return (await peer.read()).payload
@@ -861,8 +861,8 @@ def test_link_ends_with_the_credentials_of_its_peer() -> None:
 
     async def world(network: Network) -> tuple[str, float]:
         strict = TrustingIdentity(FAR, expires_ms=START_MS + 60_000)
-        far = endpoint(network, FAR, identity=strict)
-        await linked(network, endpoint(network, NEAR), far)
+        far = hub(network, FAR, identity=strict)
+        await linked(network, hub(network, NEAR), far)
         [link] = far.links
         reason = await link.wait_closed()
         return reason, (network.clock("").now_ms() - START_MS) / 1000
@@ -876,9 +876,9 @@ def test_endpoint_closes_all_its_links() -> None:
     """A node that stops leaves nobody waiting."""
 
     async def world(network: Network) -> tuple[int, str]:
-        broker = endpoint(network, FAR)
-        near, _ = await linked(network, endpoint(network, NEAR), broker)
-        await linked(network, endpoint(network, "hoshino/market"), broker)
+        broker = hub(network, FAR)
+        near, _ = await linked(network, hub(network, NEAR), broker)
+        await linked(network, hub(network, "hoshino/market"), broker)
         await broker.close()
         return len(broker.links), await near.wait_closed()
 
@@ -890,14 +890,14 @@ def test_observers_learn_of_links_that_come_and_go() -> None:
 
     async def world(network: Network) -> list[str]:
         heard: list[str] = []
-        broker = endpoint(network, FAR)
+        broker = hub(network, FAR)
         broker.watch(
             on_up=lambda link: heard.append(f"up {link.peer.node} {link.dialed}"),
             on_down=lambda link, reason: heard.append(
                 f"down {link.peer.node} {reason}"
             ),
         )
-        near, far = await linked(network, endpoint(network, NEAR), broker)
+        near, far = await linked(network, hub(network, NEAR), broker)
         await near.close()
         await far.wait_closed()
         return heard

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from federation.dialer import Dialer, Target
-from federation.endpoint import Endpoint
+from federation.dialer import Dialer, DialTarget
+from federation.hub import LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link
 from federation.memory import PIPE_BYTES
@@ -17,7 +17,7 @@ from federation.outcome import DeadlinePassed, LinkLost
 from federation.ports import Pipe, PipeClosed
 from federation.simulation import Network, Weather, run
 from federation.virtual import START_MS, SeededEntropy, Stuck, VirtualClock, VirtualLoop
-from tests.federation.parties import MemoryStore, endpoint, in_s, linked, pass_s
+from tests.federation.parties import MemoryStore, hub, in_s, linked, pass_s
 
 BROKER, CLINIC, MARKET = "hoshino/broker", "hoshino/clinic", "hoshino/market"
 
@@ -40,20 +40,20 @@ async def pipes(network: Network) -> tuple[Pipe, Pipe]:
     return near, ends[0]
 
 
-def city(network: Network) -> tuple[Endpoint, dict[str, Dialer]]:
+def city(network: Network) -> tuple[LinkHub, dict[str, Dialer]]:
     """Returns a broker and the dialers of two nodes that keep links to it."""
-    broker = endpoint(network, BROKER)
+    broker = hub(network, BROKER)
     url = network.listen(BROKER, broker.serve)
     dialers = {}
     for node in (CLINIC, MARKET):
         dialers[node] = Dialer(
-            endpoint(network, node),
+            hub(network, node),
             connect=network.connector(node),
             clock=network.clock(node),
             entropy=network.entropy(node),
             store=MemoryStore(),
         )
-        dialers[node].add(Target(BROKER, url))
+        dialers[node].add(DialTarget(BROKER, url))
     return broker, dialers
 
 
@@ -361,8 +361,8 @@ def test_link_survives_a_partition_shorter_than_its_heartbeat() -> None:
         limits = LinkLimits(heartbeat_s=30)
         near, _ = await linked(
             network,
-            endpoint(network, CLINIC, link_limits=limits),
-            endpoint(network, BROKER, link_limits=limits, on_request=count),
+            hub(network, CLINIC, link_limits=limits),
+            hub(network, BROKER, link_limits=limits, on_request=count),
         )
         network.partition({BROKER})
         network.at(20, network.heal)

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from federation.dialer import BackoffPolicy, Dialer, Target
-from federation.endpoint import Endpoint, EndpointLimits
+from federation.dialer import BackoffPolicy, Dialer, DialTarget
 from federation.frames import MAX_PACKET_BYTES
 from federation.handshake import HandshakeRefused
+from federation.hub import HubLimits, LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link
 from federation.ports import PipeClosed
@@ -86,14 +86,14 @@ def certificate(tmp_path: Path) -> Certificate:
     return Certificate(tmp_path, "broker")
 
 
-def endpoint(
+def hub(
     node: str,
     *,
-    limits: EndpointLimits | None = None,
+    limits: HubLimits | None = None,
     link_limits: LinkLimits | None = None,
-) -> Endpoint:
+) -> LinkHub:
     """Returns a party that echoes."""
-    return Endpoint(
+    return LinkHub(
         identity=TrustingIdentity(node),
         clock=VirtualClock(),
         entropy=SeededEntropy(node),
@@ -110,19 +110,19 @@ def deadline_ms() -> int:
 
 @asynccontextmanager
 async def served(
-    endpoint: Endpoint,
+    hub: LinkHub,
     certificate: Certificate | None,
     *,
     tls: ssl.SSLContext | None = None,
     port: int = 0,
 ) -> AsyncIterator[int]:
-    """Serves an endpoint on loopback; yields the port."""
+    """Serves a hub on loopback; yields the port."""
     shown = certificate.hash if certificate else NO_CERTIFICATE
     app = web.Application()
-    app.router.add_get(LINK_PATH, serve_links(endpoint, own_certificate=lambda: shown))
+    app.router.add_get(LINK_PATH, serve_links(hub, own_certificate=lambda: shown))
 
     async def close(_app: web.Application) -> None:
-        await endpoint.close()
+        await hub.close()
 
     app.on_shutdown.append(close)
     runner = web.AppRunner(app)
@@ -198,7 +198,7 @@ class Cable:
 @asynccontextmanager
 async def linked(certificate: Certificate) -> AsyncIterator[tuple[Link, Link]]:
     """Links a clinic to a broker over TLS."""
-    broker, clinic = endpoint(BROKER), endpoint(CLINIC)
+    broker, clinic = hub(BROKER), hub(CLINIC)
     async with served(broker, certificate) as port:
         pipe = await dial(f"wss://127.0.0.1:{port}{LINK_PATH}")
         near = await clinic.dial(pipe, expected=BROKER)
@@ -234,7 +234,7 @@ async def test_pipe_shows_the_certificate_of_the_listener(
     certificate: Certificate,
 ) -> None:
     """What the handshake is bound to is what TLS has shown."""
-    broker = endpoint(BROKER)
+    broker = hub(BROKER)
     async with served(broker, certificate) as port:
         pipe = await dial(f"wss://127.0.0.1:{port}{LINK_PATH}")
         assert pipe.certificate_hash == certificate.hash
@@ -245,7 +245,7 @@ async def test_man_in_the_middle_of_tls_is_noticed(
     certificate: Certificate, tmp_path: Path
 ) -> None:
     """The attack: end TLS with another certificate and pass every byte on."""
-    broker, clinic = endpoint(BROKER), endpoint(CLINIC)
+    broker, clinic = hub(BROKER), hub(CLINIC)
     evil = Certificate(tmp_path, "evil")
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(served(broker, certificate))
@@ -261,7 +261,7 @@ async def test_man_in_the_middle_of_tls_is_noticed(
 
 async def test_loopback_without_tls_needs_permission() -> None:
     """The plain form is for several nodes on one machine, on purpose."""
-    broker, clinic = endpoint(BROKER), endpoint(CLINIC)
+    broker, clinic = hub(BROKER), hub(CLINIC)
     async with served(broker, None) as port:
         url = f"ws://127.0.0.1:{port}{LINK_PATH}"
         with pytest.raises(CannotConnect):
@@ -299,7 +299,7 @@ async def test_listener_that_only_has_an_older_tls_is_not_dialed(
     old = certificate.tls()
     old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with served(endpoint(BROKER), certificate, tls=old) as port:
+    async with served(hub(BROKER), certificate, tls=old) as port:
         with pytest.raises(CannotConnect):
             await dial(f"wss://127.0.0.1:{port}{LINK_PATH}")
 
@@ -311,7 +311,7 @@ async def test_dialer_that_only_has_an_older_tls_is_not_served(
     old = client_tls()
     old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with served(endpoint(BROKER), certificate) as port:
+    async with served(hub(BROKER), certificate) as port:
         # An SSL error, or a reset where the listener hangs up first.
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             await asyncio.open_connection("127.0.0.1", port, ssl=old)
@@ -355,7 +355,7 @@ async def test_server_of_something_else_is_not_a_listener(
 async def test_caller_of_something_else_is_hung_up_on() -> None:
     """A browser that opens the path learns nothing."""
     async with (
-        served(endpoint(BROKER), None) as port,
+        served(hub(BROKER), None) as port,
         ClientSession() as session,
         session.ws_connect(f"http://127.0.0.1:{port}{LINK_PATH}") as socket,
     ):
@@ -366,7 +366,7 @@ async def test_caller_of_something_else_is_hung_up_on() -> None:
 async def test_message_that_is_no_packet_ends_the_pipe(message: str | bytes) -> None:
     """The attack: text, or more than a packet, in the place of a hello."""
     async with (
-        served(endpoint(BROKER), None) as port,
+        served(hub(BROKER), None) as port,
         ClientSession() as session,
         session.ws_connect(
             f"http://127.0.0.1:{port}{LINK_PATH}", protocols=(SUBPROTOCOL,)
@@ -381,7 +381,7 @@ async def test_message_that_is_no_packet_ends_the_pipe(message: str | bytes) -> 
 
 async def test_pipe_that_was_closed_says_so() -> None:
     """Sending, receiving and closing again raise nothing else."""
-    async with served(endpoint(BROKER), None) as port:
+    async with served(hub(BROKER), None) as port:
         pipe = await dial(f"ws://127.0.0.1:{port}{LINK_PATH}", allow_plain=True)
         await pipe.close()
         with pytest.raises(PipeClosed):
@@ -393,7 +393,7 @@ async def test_pipe_that_was_closed_says_so() -> None:
 
 async def test_silent_caller_is_cut_off() -> None:
     """The attack: open a WebSocket and say nothing."""
-    broker = endpoint(BROKER, limits=EndpointLimits(handshake_s=0.05))
+    broker = hub(BROKER, limits=HubLimits(handshake_s=0.05))
     async with served(broker, None) as port:
         pipe = await dial(f"ws://127.0.0.1:{port}{LINK_PATH}", allow_plain=True)
         assert b"timeout" in await pipe.receive()
@@ -406,7 +406,7 @@ async def test_dialer_finds_a_listener_that_has_restarted(
     certificate: Certificate, unused_tcp_port: int
 ) -> None:
     """The same link code, back-off and sockets, end to end."""
-    clinic = endpoint(CLINIC)
+    clinic = hub(CLINIC)
     ups: asyncio.Queue[Link] = asyncio.Queue()
     downs: asyncio.Queue[str] = asyncio.Queue()
     clinic.watch(
@@ -420,9 +420,9 @@ async def test_dialer_finds_a_listener_that_has_restarted(
         store=MemoryStore(),
         policy=BackoffPolicy(first_s=0.01, max_s=0.1),
     )
-    dialer.add(Target(BROKER, f"wss://127.0.0.1:{unused_tcp_port}{LINK_PATH}"))
+    dialer.add(DialTarget(BROKER, f"wss://127.0.0.1:{unused_tcp_port}{LINK_PATH}"))
     for _ in range(2):
-        async with served(endpoint(BROKER), certificate, port=unused_tcp_port):
+        async with served(hub(BROKER), certificate, port=unused_tcp_port):
             link = await ups.get()
             assert await link.request(b"x", deadline_ms=deadline_ms()) == b"x"
         assert await downs.get() == "peer-closed"
@@ -434,8 +434,8 @@ async def test_dialer_finds_a_listener_that_has_restarted(
 async def test_dead_cable_is_noticed(certificate: Certificate) -> None:
     """Heartbeats work over sockets as they do in the simulation."""
     limits = LinkLimits(heartbeat_s=0.05, close_grace_s=0.05)
-    broker = endpoint(BROKER, link_limits=limits)
-    clinic = endpoint(CLINIC, link_limits=limits)
+    broker = hub(BROKER, link_limits=limits)
+    clinic = hub(CLINIC, link_limits=limits)
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(served(broker, certificate))
         cable = Cable(port)

@@ -71,7 +71,13 @@ def _subject(binding: Binding, cells: Sequence[Json]) -> str | None:
     place = binding.subject
     if place is None or place >= len(cells):
         raise BadValue("subject-missing")
-    return read_subject(cells[place])
+    cell = cells[place]
+    for column in binding.profile.columns:
+        if column.type == "id-list" and binding.places.get(column.field) == place:
+            found = convert(cell, column)
+            first = found[0] if isinstance(found, list) and found else None
+            cell = first.get("id") if isinstance(first, dict) else None
+    return read_subject(cell)
 
 
 def _fill(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One party's end of all its links: who it is, what it serves, whom it is linked to.
+"""The hub of one party's links: who it is, what it serves, whom it is linked to.
 
 Both the side that listens (`serve`) and the side that dials (`dial`) run the
 handshake here, so sockets and simulations differ only in the pipe they bring.
@@ -28,14 +28,14 @@ from federation.ports import Clock, Entropy, LinkError, Pipe, PipeClosed
 _logger = logging.getLogger(__name__)
 
 SUITES = ("hybrid", "strict")
-"""What a default endpoint accepts, the preferred first."""
+"""What a default hub accepts, the preferred first."""
 
 UpObserver: TypeAlias = Callable[[Link], None]
 DownObserver: TypeAlias = Callable[[Link, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointLimits:
+class HubLimits:
     """The bounds of one party over all its links."""
 
     handshake_s: float = 10.0
@@ -48,7 +48,7 @@ class EndpointLimits:
     """Links with one peer; one more ends the oldest of them."""
 
 
-class Endpoint:
+class LinkHub:
     """Opens links over pipes and knows those that are up."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Endpoint:
         on_request: RequestHandler,
         on_notice: NoticeHandler | None = None,
         suites: Sequence[str] = SUITES,
-        limits: EndpointLimits | None = None,
+        limits: HubLimits | None = None,
         link_limits: LinkLimits | None = None,
         tap: Callable[[bytes], None] | None = None,
     ) -> None:
@@ -83,7 +83,7 @@ class Endpoint:
         self._on_request = on_request
         self._on_notice = on_notice
         self._suites = tuple(suites)
-        self._limits = limits or EndpointLimits()
+        self._limits = limits or HubLimits()
         self._link_limits = link_limits or LinkLimits()
         self._tap = tap
         self._links: dict[str, list[Link]] = {}
@@ -114,7 +114,7 @@ class Endpoint:
         """Opens a link over a pipe that we have connected.
 
         Args:
-            pipe: owned by the endpoint from now on, closed on failure.
+            pipe: owned by the hub from now on, closed on failure.
             expected: the node that must answer; None when any trusted one may.
 
         Raises:
@@ -140,7 +140,7 @@ class Endpoint:
         """Opens a link over a pipe that a peer has connected.
 
         Args:
-            pipe: owned by the endpoint from now on, closed on failure.
+            pipe: owned by the hub from now on, closed on failure.
 
         Raises:
             HandshakeRefused: either side refuses.

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls a running node as its operator, through the admin Unix socket.
+
+    client = ApiClient(settings.admin_socket)
+    client.post("/v1/clients", {"id": "emr", "scopes": ["records:read"]})
+
+Whoever can open the socket is the operator; there is no password to leak. Standard
+library only, so that commands start quickly.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from protocol.errors import MachikuraError
+
+Query = Mapping[str, str | int]
+
+
+class NodeUnreachable(MachikuraError):
+    """Nobody listens at the socket, or it does not speak as a node does."""
+
+    slug = "peer-unreachable"
+
+
+class NodeProblem(MachikuraError):
+    """The node answered with a problem document.
+
+    Attributes:
+        status: HTTP status.
+        document: the problem document.
+    """
+
+    def __init__(self, status: int, document: dict[str, Any]) -> None:
+        super().__init__(str(document.get("detail") or document.get("title") or status))
+        self.slug = str(document.get("code", "unknown-problem"))
+        self.status = status
+        self.document = document
+
+
+class _SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of to host and port."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self._path))
+        except OSError:
+            self.sock.close()
+            raise
+
+
+class ApiClient:
+    """One node, seen by its operator. Each call opens a connection of its own."""
+
+    def __init__(self, admin_socket: Path, *, timeout_s: float = 30.0) -> None:
+        self._socket = admin_socket
+        self._timeout_s = timeout_s
+
+    def get(self, path: str, query: Query | None = None) -> Any:
+        """Return the JSON document at `path`; raises as `request` does."""
+        return self.request("GET", path, query=query)
+
+    def post(self, path: str, body: object, query: Query | None = None) -> Any:
+        """Post JSON and return the answer; raises as `request` does."""
+        return self.request("POST", path, body=body, query=query)
+
+    def put(self, path: str, body: object, query: Query | None = None) -> Any:
+        """Put JSON and return the answer; raises as `request` does."""
+        return self.request("PUT", path, body=body, query=query)
+
+    def delete(self, path: str, query: Query | None = None) -> Any:
+        """Delete and return the answer; raises as `request` does."""
+        return self.request("DELETE", path, query=query)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Query | None = None,
+    ) -> Any:
+        """Make one call.
+
+        Args:
+            method: HTTP method.
+            path: path, already percent-encoded.
+            body: sent as JSON, unless it is None.
+            query: parameters.
+
+        Returns:
+            The parsed JSON of the answer, text of another type, None without a body.
+
+        Raises:
+            NodeUnreachable: the node does not run here, or does not answer in time.
+            NodeProblem: it refused or failed.
+        """
+        target = f"{path}?{urlencode(query)}" if query else path
+        headers = {"Accept-Language": _accept_language()}
+        data = None if body is None else orjson.dumps(body)
+        if data is not None:
+            headers["Content-Type"] = "application/json"
+        connection = _SocketConnection(self._socket, self._timeout_s)
+        try:
+            connection.request(method, target, body=data, headers=headers)
+            response = connection.getresponse()
+            payload = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise NodeUnreachable(
+                f"nothing answers at {self._socket}; start it with `machikura serve`"
+            ) from error
+        finally:
+            connection.close()
+        return _answer(response.status, response.getheader("Content-Type"), payload)
+
+
+def _answer(status: int, content_type: str | None, payload: bytes) -> Any:
+    kind = (content_type or "").partition(";")[0].strip()
+    is_json = kind == "application/json" or kind.endswith("+json")
+    try:
+        content = orjson.loads(payload) if is_json and payload else payload.decode()
+    except ValueError as error:
+        raise NodeUnreachable("the answer is not what a node sends") from error
+    if status >= 400:
+        document = content if isinstance(content, dict) else {"title": "HTTP error"}
+        raise NodeProblem(status, {"status": status, **document})
+    return content or None if not is_json else content
+
+
+def _accept_language() -> str:
+    locale = os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    return "ja" if locale.startswith("ja") else "en"

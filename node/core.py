@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node without its HTTP interfaces: parts built, wired to links, kept going.
+
+It runs over any `World`, so a whole federation runs in one process on virtual time with
+this same code. `node.app` puts the listener, the API and the operator's socket around
+it. Roles are configuration (requirement 1): each adds its handlers and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from federation.dialer import Backoff, BackoffPolicy, Dialer
+from federation.dialer import Target as DialTarget
+from federation.endpoint import Endpoint as Links
+from federation.endpoint import EndpointLimits
+from federation.link import Link
+from federation.limits import LinkLimits
+from federation.peers import Peer
+from node.parts import Parts
+from protocol.errors import MachikuraError, Malformed
+from protocol.ids import NodeId
+
+_logger = logging.getLogger(__name__)
+
+
+class Core:
+    """One running node."""
+
+    def __init__(self, parts: Parts) -> None:
+        """Take the parts; nothing moves before `start`."""
+        self.parts = parts
+        settings, world = parts.settings, parts.world
+        self.links = Links(
+            identity=parts.link_identity,
+            clock=world.clock,
+            entropy=world.entropy,
+            on_request=self._on_request,
+            on_notice=self._on_notice,
+            suites=tuple(
+                sorted(parts.settings.accepts, key=lambda s: s is not settings.suite)
+            ),
+            limits=EndpointLimits(),
+            link_limits=LinkLimits(
+                max_requests_out=settings.limits.link_requests_out,
+                max_requests_in=settings.limits.link_requests_in,
+                max_message_bytes=settings.limits.max_body_bytes,
+                max_bytes_in=settings.limits.link_bytes,
+                max_bytes_out=settings.limits.link_bytes,
+            ),
+            tap=parts.capture,
+        )
+        self.links.watch(on_up=self._on_up, on_down=self._on_down)
+        self.dialer = Dialer(
+            self.links,
+            connect=world.connect,
+            clock=world.clock,
+            entropy=world.entropy,
+            store=parts.dial_state,
+            policy=BackoffPolicy(max_s=30.0),
+        )
+        self._jobs: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Take up what was kept, dial, and begin the periodic work."""
+        parts = self.parts
+        await parts.load()
+        for entry in parts.settings.brokers:
+            self._dial(entry)
+        self.dial_neighbors()
+        trust = parts.settings.trust
+        renewal_s = trust.membership_life_days * 86_400 / 20
+        self._run(parts.outbox.run())
+        self._every(renewal_s, self._renew, first=False)
+        self._every(600, self._housekeeping, first=False)
+        if parts.city is not None:
+            self._every(60, self._refresh_city)
+
+    async def close(self) -> None:
+        """Stop everything; what is durable stays."""
+        for job in self._jobs:
+            job.cancel()
+        for job in self._jobs:
+            with suppress(asyncio.CancelledError):
+                await job
+        await self.dialer.close()
+        await self.links.close()
+
+    def dial_neighbors(self) -> None:
+        """Keep links to the brokers of every city we agreed with, where they listen."""
+        for agreement in self.parts.agreements_in_force():
+            other = agreement.body.other(self.parts.node.city)
+            for entry in other.links:
+                self._dial(entry, default=f"{other.city}/broker")
+
+    def _dial(self, entry: str, default: str = "") -> None:
+        """Keep a link to `NODE@URL`; without a node it is our city's `broker`."""
+        node, _, url = entry.rpartition("@")
+        name = NodeId(node or default or f"{self.parts.node.city}/broker")
+        if name != self.parts.node:
+            self.dialer.add(DialTarget(name, url))
+
+    # ------------------------------------------------------------------ links
+
+    async def _on_request(self, link: Link, payload: bytes) -> bytes:
+        peer, parts = _peer_of(link), self.parts
+        if parts.broker is not None:
+            return await parts.broker.carry(peer, payload)
+        return await parts.exchanges.answer(payload)
+
+    async def _on_notice(self, link: Link, notice: bytes) -> None:
+        peer, parts = _peer_of(link), self.parts
+        try:
+            if parts.city is not None and peer.city != parts.node.city:
+                parts.city.on_notice(peer, notice)
+            else:
+                await parts.member.on_notice(peer, notice)
+        except MachikuraError as error:
+            _logger.warning("notice of %s refused: %s", peer.node, error.slug)
+
+    def _on_up(self, link: Link) -> None:
+        peer, parts = _peer_of(link), self.parts
+        _logger.info("link to %s is up", peer.node)
+        parts.peers.add(peer, link)
+        if parts.city is not None:
+            parts.city.on_up(peer, link)
+        self._once(self._after_up(peer))
+
+    def _on_down(self, link: Link, reason: str) -> None:
+        peer, parts = _peer_of(link), self.parts
+        _logger.info("link to %s is down: %s", peer.node, reason)
+        parts.peers.remove(peer, link)
+        if parts.city is not None:
+            parts.city.on_down(peer)
+
+    async def _after_up(self, peer: Peer) -> None:
+        """Send what waited for this peer, and look whether our membership is due."""
+        if peer.city == self.parts.node.city and self.parts.city is None:
+            await self.parts.outbox.all_due()
+            await self._renew()
+        else:
+            await self.parts.outbox.called_by(peer.node)
+
+    # ------------------------------------------------------------------- jobs
+
+    async def _renew(self) -> None:
+        parts = self.parts
+        if parts.city is not None:
+            await parts.renew_own()
+        elif parts.standing.admitted and parts.standing.own().renewal_due(parts.now()):
+            await parts.member.renew()
+
+    async def _refresh_city(self) -> None:
+        if self.parts.city is not None:
+            await self.parts.take_agreements()
+            self.parts.city.refresh()
+
+    async def _housekeeping(self) -> None:
+        await self.parts.purge()
+
+    def _every(
+        self, seconds: float, work: Callable[[], Awaitable[None]], *, first: bool = True
+    ) -> None:
+        async def loop() -> None:
+            if not first:
+                await self.parts.world.clock.sleep(seconds)
+            while True:
+                try:
+                    await work()
+                except MachikuraError as error:
+                    _logger.warning("periodic work failed: %s", error.slug)
+                await self.parts.world.clock.sleep(seconds)
+
+        self._run(loop())
+
+    def _once(self, work: Awaitable[None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except MachikuraError as error:
+                _logger.warning("work after a new link failed: %s", error.slug)
+
+        self._run(guarded())
+
+    def _run(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._jobs.append(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        with suppress(ValueError):
+            self._jobs.remove(task)
+        if not task.cancelled() and task.exception() is not None:
+            _logger.error("a job has ended", exc_info=task.exception())
+
+
+def _peer_of(link: Link) -> Peer:
+    peer = link.peer.attributes
+    if not isinstance(peer, Peer):
+        raise Malformed("a link without a verified peer")
+    return peer
