@@ -19,7 +19,7 @@ from protocol.ids import CityId
 from protocol.model import Document
 from protocol.request import Token
 from protocol.route import ROUTE, Announcement, CityKeys
-from protocol.signature import Signed, sign
+from protocol.signature import MAX_TOKEN_BYTES, Signed, sign
 from protocol.suites import Signer
 
 MAX_NOTICE_BYTES = 1024 * 1024
@@ -80,18 +80,22 @@ class Announcer:
             wanted[self._city] = None
             exported = self._routes.exports(neighbor, self._may_transit)
             wanted.update({r.announcement.body.origin: r for r in exported})
-        for origin in [o for o in told if o not in wanted]:
-            del told[origin]
-            notices.append(Notice(kind="withdraw", origin=origin).encode())
+        gone = [o for o in told if o not in wanted]
         for origin, route in wanted.items():
             name = "" if route is None else route.announcement.digest
             known = told.get(origin)
             if known is not None and known[0] == name and now < known[1]:
                 continue
             signed = self._announce(neighbor, route, now)
-            if signed is not None:
+            if signed is not None and len(signed.token) <= MAX_TOKEN_BYTES:
                 told[origin] = (name, now + self._life_s // 3)
                 notices.append(Notice(kind="route", token=signed.token).encode())
+            elif known is not None:
+                # What was told before no longer holds, and this cannot be told.
+                gone.append(origin)
+        for origin in gone:
+            del told[origin]
+            notices.append(Notice(kind="withdraw", origin=origin).encode())
         return notices
 
     def forget(self, neighbor: CityId) -> None:

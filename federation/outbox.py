@@ -242,8 +242,11 @@ class Outbox:
         """Try once; whatever goes wrong, the messages behind must get their turn."""
         try:
             message = self._box.open(sealed, "outbox", destination, kind)
+        except CannotOpen as error:
+            return Undelivered(error.slug, final=True)
+        try:
             return await self._deliver(destination, kind, message)
-        except (CannotOpen, Misuse) as error:
+        except Misuse as error:
             return Undelivered(error.slug, final=True)
         except MachikuraError as error:
             return Undelivered(error.slug, final=False)

@@ -6,6 +6,10 @@ route is the shortest path, then the neighbor's name, so that all processes of a
 choose alike. What a neighbor may learn from us follows the agreements: a route is
 passed on only if its receiver may use us for transit; the neighbor that we learned it
 from has decided the same for us by announcing it.
+
+A neighbor that changes its mind tells a new path, whose origin may have spoken earlier
+than the last one's. So among words about different paths the neighbor's own time
+decides which is newer, and the origin's sequence only among words about one path.
 """
 
 from __future__ import annotations
@@ -39,28 +43,37 @@ class Route:
 class RouteTable:
     """All routes that neighbors have announced to us."""
 
-    def __init__(self, city: CityId) -> None:
-        """Start empty."""
+    def __init__(self, city: CityId, *, most: int = 1024) -> None:
+        """Start empty.
+
+        Args:
+            city: ours.
+            most: destinations that one neighbor may announce; further ones are ignored.
+        """
         self._city = city
+        self._most = most
         self._routes: dict[CityId, dict[CityId, Route]] = {}
 
     def learn(self, neighbor: CityId, announced: Signed[Announcement]) -> bool:
         """Take over a verified announcement.
 
         Returns:
-            True if something changed; an older sequence changes nothing.
+            True if something changed; an older word changes nothing.
         """
         body = announced.body
-        if self._city in body.path:
+        if self._city in body.path or body.path[0] != neighbor:
             return False
-        known = self._routes.setdefault(body.origin, {})
-        present = known.get(neighbor)
-        if present is not None:
-            before = present.announcement.body
-            if (body.sequence, body.iat) <= (before.sequence, before.iat):
+        present = self._routes.get(body.origin, {}).get(neighbor)
+        if present is None:
+            if self._told_by(neighbor) >= self._most:
                 return False
-        known[neighbor] = Route(neighbor, announced)
+        elif not _newer(body, present.announcement.body):
+            return False
+        self._routes.setdefault(body.origin, {})[neighbor] = Route(neighbor, announced)
         return True
+
+    def _told_by(self, neighbor: CityId) -> int:
+        return sum(neighbor in known for known in self._routes.values())
 
     def withdraw(self, neighbor: CityId, origin: CityId) -> bool:
         """Forget that `neighbor` leads to `origin`; True if it did."""
@@ -119,3 +132,11 @@ class RouteTable:
             ):
                 told.append(route)
         return told
+
+
+def _newer(body: Announcement, before: Announcement) -> bool:
+    """Tell whether a neighbor's word replaces its earlier one about the same origin."""
+    if body.path != before.path:
+        # Links keep the order, and both may fall into one second.
+        return body.iat >= before.iat
+    return (body.sequence, body.iat) > (before.sequence, before.iat)

@@ -19,11 +19,15 @@ import hashlib
 import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from aiohttp import (
     ClientError,
+    ClientHandlerType,
+    ClientRequest,
+    ClientResponse,
     ClientSession,
     ClientTimeout,
     ClientWebSocketResponse,
@@ -52,6 +56,11 @@ _WRITE_BYTES: Final = MAX_PACKET_BYTES
 """Bytes after which sending waits for the socket."""
 
 _WebSocket: TypeAlias = ClientWebSocketResponse[bool] | web.WebSocketResponse[bool]
+
+
+# What the library raises when a WebSocket ends under our hands; RuntimeError when it
+# had been closed before.
+_CLOSED: Final = (OSError, ClientError, RuntimeError)
 
 
 class CannotConnect(LinkError):
@@ -89,14 +98,14 @@ class WebSocketPipe:
         """See `Pipe.send`."""
         try:
             await self._socket.send_bytes(packet)
-        except (ConnectionError, ClientError, RuntimeError) as error:
+        except _CLOSED as error:
             raise PipeClosed from error
 
     async def receive(self) -> bytes:
         """See `Pipe.receive`."""
         try:
             message = await self._socket.receive()
-        except (ConnectionError, ClientError, RuntimeError) as error:
+        except _CLOSED as error:
             raise PipeClosed from error
         if message.type is not WSMsgType.BINARY:
             raise PipeClosed
@@ -106,9 +115,8 @@ class WebSocketPipe:
     async def close(self) -> None:
         """See `Pipe.close`."""
         try:
-            await self._socket.close()
-        except (ConnectionError, ClientError, RuntimeError):
-            pass  # It was closed already.
+            with suppress(*_CLOSED):
+                await self._socket.close()
         finally:
             if self._session is not None:
                 await self._session.close()
@@ -183,6 +191,7 @@ async def dial(url: str, *, allow_plain: bool = False) -> Pipe:
     session = ClientSession(
         connector=TCPConnector(ssl=client_tls(), limit=1),
         timeout=ClientTimeout(total=None),
+        middlewares=(_stay,),
     )
     try:
         socket = await session.ws_connect(
@@ -194,7 +203,11 @@ async def dial(url: str, *, allow_plain: bool = False) -> Pipe:
         )
         if socket.protocol != SUBPROTOCOL:
             raise CannotConnect("what listens there does not speak of links")
-        return WebSocketPipe(socket, _shown_certificate(socket), session)
+        shown = NO_CERTIFICATE
+        if urlsplit(url).scheme == "wss":
+            tls = socket.get_extra_info("ssl_object")
+            shown = certificate_hash(tls.getpeercert(binary_form=True))
+        return WebSocketPipe(socket, shown, session)
     except (ClientError, OSError) as error:
         await session.close()
         raise CannotConnect(str(error)) from error
@@ -212,12 +225,17 @@ def dialing(*, allow_plain: bool = False) -> Connect:
     return connect
 
 
-def _shown_certificate(socket: ClientWebSocketResponse[bool]) -> bytes:
-    """Returns the hash of the certificate that the listener has shown."""
-    tls = socket.get_extra_info("ssl_object")
-    if tls is None:
-        return NO_CERTIFICATE
-    return certificate_hash(tls.getpeercert(binary_form=True))
+async def _stay(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Follows no redirect.
+
+    The library would, to any address and without TLS, at the word of a server that
+    has not proven who it is: a way to make a node call what only it can reach.
+    """
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise CannotConnect("the address redirects elsewhere")
+    return response
 
 
 def _may_dial(url: str, *, allow_plain: bool) -> bool:

@@ -19,12 +19,14 @@ from collections.abc import Iterable
 from identity.bundle import verify_bundle
 from identity.errors import ConflictingRoot
 from protocol.agreement import Agreement
-from protocol.errors import Replayed, UnknownKey
+from protocol.errors import Replayed, TooLarge, UnknownKey
 from protocol.ids import CityId, NodeId
 from protocol.membership import OperatingCertificate, verify_operating
 from protocol.route import Announcement, Bundle, CityKeys
 from protocol.signature import Signed
 from protocol.suites import VerifyingKey
+
+MAX_CITIES = 4096
 
 
 class KnownCities:
@@ -98,13 +100,20 @@ class KnownCities:
         Raises:
             ConflictingRoot: the city is known by another root key: by agreement, by an
                 introduction that has not ended, or because it is our own.
+            TooLarge: a neighbor makes up cities without end.
         """
         keys = announcement.body.keys
         known = self._known_root(keys.city, now)
         if known is not None and known != keys.root_key():
             raise ConflictingRoot(f"{keys.city} is known by another root key")
-        if keys.city != self.city:
-            self._introduced[keys.city] = keys, announcement.body.exp
+        if keys.city == self.city:
+            return
+        self._introduced = {
+            city: told for city, told in self._introduced.items() if told[1] > now
+        }
+        if keys.city not in self._introduced and len(self._introduced) >= MAX_CITIES:
+            raise TooLarge("more cities are announced than fit in a trust bundle")
+        self._introduced[keys.city] = keys, announcement.body.exp
 
     def set_own_keys(self, keys: CityKeys) -> None:
         """Set a broker's word on its own city; members take it from the bundle.

@@ -22,7 +22,7 @@ from protocol.ids import CityId, NodeId
 from protocol.location import TokenBody
 from protocol.membership import Membership, verify_membership
 from protocol.request import HolderTicket, MemberQuery
-from protocol.signature import Owner
+from protocol.signature import Owner, Signed
 
 
 class NoWay(MachikuraError):
@@ -56,6 +56,7 @@ class Addressbook:
         self._token_life_s = token_life_s
         self._size = size
         self._members: OrderedDict[NodeId, Membership] = OrderedDict()
+        self._signed: OrderedDict[NodeId, Signed[Membership]] = OrderedDict()
         self._targets: OrderedDict[NodeId, tuple[int, Target]] = OrderedDict()
         self._hidden: OrderedDict[str, Target] = OrderedDict()
 
@@ -103,6 +104,14 @@ class Addressbook:
         city = self.city(node.city)
         if city.broker.sub == node:
             return city.broker
+        return (await self.signed_member(node)).body
+
+    async def signed_member(self, node: NodeId) -> Signed[Membership]:
+        """Return a node's membership as its city signed it; raises as `member`."""
+        now = self._now()
+        kept = self._signed.get(node)
+        if kept is not None and kept.body.exp > now + self._skew_s:
+            return kept
         asked = await self._exchanges.ask(
             self.broker(node.city), Kind.MANAGE, MemberQuery(node=node)
         )
@@ -110,13 +119,17 @@ class Addressbook:
             raise NoWay(asked.refusal.code, f"{node.city} about {node}")
         if not isinstance(asked.result, OneToken):
             raise NoWay("answer-invalid", f"{node.city} about {node}")
-        member = verify_membership(
-            asked.result.token, node.city, city.operating, now, self._skew_s
+        operating = self.city(node.city).operating
+        signed = verify_membership(
+            asked.result.token, node.city, operating, now, self._skew_s
         )
-        if member.body.sub != node:
+        if signed.body.sub != node:
             raise NoWay("answer-invalid", f"{node.city} about {node}")
-        self.note(member.body)
-        return member.body
+        self._signed[node] = signed
+        if len(self._signed) > self._size:
+            self._signed.popitem(last=False)
+        self.note(signed.body)
+        return signed
 
     async def target(self, node: NodeId) -> Target:
         """Return how to reach a node.

@@ -13,12 +13,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from federation.dialer import Backoff, BackoffPolicy, Dialer
-from federation.dialer import Target as DialTarget
-from federation.endpoint import Endpoint as Links
-from federation.endpoint import EndpointLimits
-from federation.link import Link
+from federation.dialer import BackoffPolicy, Dialer, DialTarget
+from federation.hub import HubLimits, LinkHub
 from federation.limits import LinkLimits
+from federation.link import Link
 from federation.peers import Peer
 from node.parts import Parts
 from protocol.errors import MachikuraError, Malformed
@@ -34,7 +32,7 @@ class Core:
         """Take the parts; nothing moves before `start`."""
         self.parts = parts
         settings, world = parts.settings, parts.world
-        self.links = Links(
+        self.links = LinkHub(
             identity=parts.link_identity,
             clock=world.clock,
             entropy=world.entropy,
@@ -43,7 +41,7 @@ class Core:
             suites=tuple(
                 sorted(parts.settings.accepts, key=lambda s: s is not settings.suite)
             ),
-            limits=EndpointLimits(),
+            limits=HubLimits(),
             link_limits=LinkLimits(
                 max_requests_out=settings.limits.link_requests_out,
                 max_requests_in=settings.limits.link_requests_in,

@@ -15,6 +15,7 @@ from federation.broker import Broker, BrokerLimits
 from federation.directory import Directory
 from federation.exchange import Endpoint, ExchangeLimits
 from federation.outbox import Outbox, OutboxLimits
+from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
 from federation.routing import RouteTable
 from identity.agreements import AgreementStore
@@ -29,20 +30,22 @@ from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
+from node.home_parts import HomeParts
 from node.keys import IDENTITY, INDEX, OPERATING, SEALING, SIGNING, VAULT
 from node.limits import RateLimit
 from node.links import NodeLinkIdentity
+from node.locator import Locator
 from node.proofs import Proofs
 from node.reader import Reader
+from node.residents import ResidentDesk
 from node.roles.city import CityDesk
 from node.roles.directory import DirectoryDesk
 from node.roles.holder import HolderDesk
 from node.roles.home import HomeDesk
 from node.roles.locations import LocationDesk
 from node.roles.member import MemberDesk
-from node.roles.recipient import RecipientDesk
 from node.roles.provider import ProviderDesk
-from node.residents import ResidentDesk
+from node.roles.recipient import RecipientDesk
 from node.standing import Standing
 from node.warrants import Warrants
 from node.world import World
@@ -87,8 +90,8 @@ class Parts:
     recipient: RecipientDesk | None = None
     provider: ProviderDesk | None = None
     locations: LocationDesk | None = None
-    home: HomeDesk | None = None
     residents: ResidentDesk | None = None
+    locator: Locator | None = None
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def now(self) -> int:
@@ -128,9 +131,7 @@ class Parts:
             lambda c: authority.renew(c, own.body, now=now)
         )
         await self.standing.accept(
-            Credentials(
-                membership=fresh.token, operating=own.credentials.operating
-            ),
+            Credentials(membership=fresh.token, operating=own.credentials.operating),
             now,
         )
         if self.city is not None:
@@ -248,9 +249,7 @@ class _Builder:
             clock=world.clock,
             entropy=world.entropy,
             deliver=self.deliveries.deliver,
-            limits=OutboxLimits(
-                longest_ms=settings.limits.outbox_backoff_max_s * 1000
-            ),
+            limits=OutboxLimits(longest_ms=settings.limits.outbox_backoff_max_s * 1000),
         )
         self.parts = Parts(
             settings=settings,
@@ -317,7 +316,7 @@ class _Builder:
             return await self.parts.broker.carry(self._self_peer(), payload)
         found = self.peers.broker_of(self.node.city)
         if found is None:
-            raise NoBroker
+            raise LinkLost("closed", "no link to a broker of our city")
         return await found[1].request(payload, deadline_ms=deadline_ms)
 
     def _self_peer(self) -> Peer:
@@ -337,7 +336,7 @@ class _Builder:
         settings, world, parts = self.settings, self.world, self.parts
         operating = self.keys.signing(OPERATING)
         rate = RateLimit(
-            per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
+            rate_per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
         )
         routes = RouteTable(self.node.city)
         authority = Authority(
@@ -469,6 +468,7 @@ class _Builder:
             now_ms=self.now_ms,
         )
         parts.provider = ProviderDesk(
+            node=self.node,
             vault=self.vault,
             exchanges=self.exchanges,
             addressbook=self.addressbook,
@@ -476,19 +476,28 @@ class _Builder:
             outbox=self.outbox,
             deliveries=self.deliveries,
             database=self.database,
+            max_age_s=settings.trust.status_max_age_s,
+            skew_s=self.skew_s,
             now_ms=self.now_ms,
+            entropy=self.world.entropy,
         )
         self.exchanges.member_secret = parts.holder.member_secret
         self.exchanges.on(parts.holder.handlers())
         self.exchanges.on(parts.recipient.handlers())
 
     def _identity(self) -> None:
-        home = HomeDesk.build(
+        trust = self.settings.trust
+        home = HomeParts.assemble(
             node=self.node,
             signer=self.signer,
             identity_key=self.keys.secret(IDENTITY),
             index_key=self.keys.secret(INDEX),
-            settings=self.settings,
+            entropy=self.world.entropy,
+            max_age_s=trust.status_max_age_s,
+            epoch_s=trust.status_epoch_s,
+        )
+        desk = HomeDesk(
+            parts=home,
             exchanges=self.exchanges,
             addressbook=self.addressbook,
             trust=self.trust,
@@ -496,8 +505,16 @@ class _Builder:
             outbox=self.outbox,
             deliveries=self.deliveries,
             database=self.database,
-            world=self.world,
         )
-        self.parts.home = home
-        self.parts.residents = ResidentDesk(home)
-        self.exchanges.on(home.handlers())
+        self.parts.residents = ResidentDesk(
+            parts=home, desk=desk, database=self.database, now_ms=self.now_ms
+        )
+        self.parts.locator = Locator(
+            parts=home,
+            exchanges=self.exchanges,
+            addressbook=self.addressbook,
+            trust=self.trust,
+            database=self.database,
+            now_ms=self.now_ms,
+        )
+        self.exchanges.on(desk.handlers())

@@ -141,8 +141,8 @@ def commit(connection: Connection) -> StorageFailed | None:
 def _roll_back(connection: Connection, raw: sqlite3.Connection) -> None:
     # A second failure changes nothing: the next BEGIN finds out and reports it.
     with suppress(sqlite3.Error, DatabaseError):
-        if connection.in_transaction():
-            connection.rollback()
+        # Always: after a failed commit SQLAlchemy has a transaction that is not active.
+        connection.rollback()
         if raw.in_transaction:
             raw.execute("ROLLBACK")
 

@@ -31,7 +31,9 @@ from protocol.suites import VerifyingKey
 
 ROUTE = "route"
 TRUST_BUNDLE = "trust-bundle"
-MAX_PATH = 8
+MAX_PATH = 6
+"""Cities on a path. Each layer wraps the one before in base64: six cities of the hybrid
+suite make 207 kB, seven would be more than a signed document may have."""
 
 
 class CityKeys(Document):

@@ -131,7 +131,7 @@ def seal_record(
 Row: TypeAlias = tuple[
     str, str, str, int, int, int, bytes | None, int | None, bytes, bytes
 ]
-"""Serial, subject, dataset type, version, time in s, time of change in ms, blind index of
+"""Serial, subject, dataset type, version, time (s), time of change (ms), blind index of
 the consent, end of retention, wrapped key, sealed record: as the table has them."""
 
 

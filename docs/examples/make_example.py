@@ -303,7 +303,7 @@ def build(recorded: Mapping[str, str] | None) -> dict[str, Any]:
     names = [f"{city} {key}" for city in (HOSHINO, YAMANAMI) for key in KEYS_OF_A_CITY]
     nodes = [HALL, PHARMACY, NEAR, CLINIC, FAR, MEMBER_KEY_OWNER]
     return {
-        "about": "Made by make_example.py; described in docs/protocol.md, section 20.",
+        "about": "Made by make_example.py; described in docs/protocol.md, section 26.",
         "now": NOW,
         "signing keys": {n: _signing_key(n) for n in (*names, *nodes)},
         "opening keys": {n: _opening_key(n) for n in nodes},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -142,9 +143,8 @@ class LocationDesk:
             ]
 
         people = await self._database.scan(changed)
-        for person in people:
-            subject = person
-            await self._database.write(lambda c, s=subject: self._put(c, s))
+        for subject in people:
+            await self._database.write(partial(self._put, subject=subject))
         if people:
             self._outbox.wake()
         return len(people)

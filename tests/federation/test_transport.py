@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
@@ -38,6 +39,8 @@ from federation.transport import (
 )
 from federation.virtual import SeededEntropy, VirtualClock
 from tests.federation.parties import MemoryStore, TrustingIdentity, echo
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BROKER, CLINIC = "hoshino/broker", "hoshino/clinic"
 
@@ -109,6 +112,23 @@ def deadline_ms() -> int:
 
 
 @asynccontextmanager
+async def listening(
+    path: str, handler: Handler, tls: ssl.SSLContext | None, *, port: int = 0
+) -> AsyncIterator[int]:
+    """Serves one path on loopback; yields the port."""
+    app = web.Application()
+    app.router.add_get(path, handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls, reuse_address=True)
+    await site.start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def served(
     hub: LinkHub,
     certificate: Certificate | None,
@@ -118,27 +138,14 @@ async def served(
 ) -> AsyncIterator[int]:
     """Serves a hub on loopback; yields the port."""
     shown = certificate.hash if certificate else NO_CERTIFICATE
-    app = web.Application()
-    app.router.add_get(LINK_PATH, serve_links(hub, own_certificate=lambda: shown))
-
-    async def close(_app: web.Application) -> None:
-        await hub.close()
-
-    app.on_shutdown.append(close)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(
-        runner,
-        "127.0.0.1",
-        port,
-        ssl_context=tls or (certificate.tls() if certificate else None),
-        reuse_address=True,
-    )
-    await site.start()
-    try:
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+    handler = serve_links(hub, own_certificate=lambda: shown)
+    if tls is None and certificate is not None:
+        tls = certificate.tls()
+    async with listening(LINK_PATH, handler, tls, port=port) as bound:
+        try:
+            yield bound
+        finally:
+            await hub.close()
 
 
 class Cable:
@@ -337,19 +344,32 @@ async def other_protocol(request: web.Request) -> web.StreamResponse:
 
 
 @pytest.mark.parametrize("handler", [not_found, other_protocol])
-async def test_server_of_something_else_is_not_a_listener(
-    handler: Callable[[web.Request], web.StreamResponse],
-) -> None:
+async def test_server_of_something_else_is_not_a_listener(handler: Handler) -> None:
     """A wrong URL fails at once."""
-    app = web.Application()
-    app.router.add_get(LINK_PATH, handler)  # type: ignore[arg-type]  # parametrized
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    with pytest.raises(CannotConnect):
-        await dial(f"ws://127.0.0.1:{port}{LINK_PATH}", allow_plain=True)
-    await runner.cleanup()
+    async with listening(LINK_PATH, handler, None) as port:
+        with pytest.raises(CannotConnect):
+            await dial(f"ws://127.0.0.1:{port}{LINK_PATH}", allow_plain=True)
+
+
+async def test_redirect_is_not_followed(certificate: Certificate) -> None:
+    """The attack: send a dialer on to an address without TLS, or inside its network."""
+    reached: list[str] = []
+
+    async def inside(_request: web.Request) -> web.StreamResponse:
+        reached.append("inside")
+        return web.Response()
+
+    async def elsewhere(_request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(f"http://127.0.0.1:{inside_port}/")
+
+    async with AsyncExitStack() as stack:
+        inside_port = await stack.enter_async_context(listening("/", inside, None))
+        port = await stack.enter_async_context(
+            listening(LINK_PATH, elsewhere, certificate.tls())
+        )
+        with pytest.raises(CannotConnect):
+            await dial(f"wss://127.0.0.1:{port}{LINK_PATH}")
+    assert reached == []
 
 
 async def test_caller_of_something_else_is_hung_up_on() -> None:

@@ -13,8 +13,6 @@ keeps every byte string that reached it, so that tests can search what it has le
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -32,16 +30,23 @@ from federation.exchange import (
     Target,
     target_of,
 )
-from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
+from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
 from federation.routing import RouteTable
-from federation.virtual import START_MS, SeededEntropy
+from federation.virtual import SeededEntropy
 from protocol.agreement import AgreementBody, Party, Terms
 from protocol.answer import Done, ReadResult
 from protocol.canonical import b64url
 from protocol.envelope import Address, Kind
 from protocol.errors import MachikuraError, Malformed
-from protocol.ids import CityId, DatasetTypeName, NodeId, PurposeName, RecordId, uuid7
+from protocol.ids import (
+    CityId,
+    DatasetTypeName,
+    NodeId,
+    PurposeName,
+    RecordId,
+    uuid7,
+)
 from protocol.location import TokenBody
 from protocol.membership import (
     MEMBERSHIP,
@@ -60,6 +65,7 @@ from protocol.route import CityKeys, verify_announcement
 from protocol.sealed import SEALING_SEED_BYTES, OpeningKey
 from protocol.signature import Owner, Received, Signed, sign
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
+from tests.federation.wire import SetClock, Wire
 
 SKEW_S = 5
 DAY_S = 86_400
@@ -78,94 +84,6 @@ EVERYTHING = Terms(
     transit=True,
     hop_limit=8,
 )
-
-
-class SetClock:
-    """Time that moves when it is told to."""
-
-    def __init__(self, now_ms: int = START_MS) -> None:
-        """Stand at `now_ms`."""
-        self._now_ms = now_ms
-
-    def now_ms(self) -> int:
-        """Return milliseconds since 1970."""
-        return self._now_ms
-
-    @property
-    def now(self) -> int:
-        """Seconds since 1970."""
-        return self._now_ms // 1000
-
-    def move(self, ms: int) -> None:
-        """Move by so many milliseconds."""
-        self._now_ms += ms
-
-    def move_to(self, now_ms: int) -> None:
-        """Move to a later time; an earlier one changes nothing."""
-        self._now_ms = max(self._now_ms, now_ms)
-
-    async def sleep(self, seconds: float) -> None:
-        """Let the others run; the time asked for has passed then."""
-        self.move(round(seconds * 1000))
-        await asyncio.sleep(0)
-
-
-def unchanged(data: bytes) -> bytes:
-    """Return what came."""
-    return data
-
-
-@dataclass(eq=False)
-class Wire:
-    """One direction of a link in memory. Satisfies `federation.peers.Carrier`.
-
-    Attributes:
-        source, target: the two nodes.
-        up: False once it is cut.
-        silent: takes requests and never answers them.
-        delay_ms: how long an answer takes.
-        on_request, on_answer: may alter what passes.
-        carried: how many requests went through.
-    """
-
-    source: Node
-    target: Node
-    up: bool = True
-    silent: bool = False
-    delay_ms: int = 0
-    on_request: Callable[[bytes], bytes] = unchanged
-    on_answer: Callable[[bytes], bytes] = unchanged
-    carried: int = 0
-
-    async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
-        """Carry one request and return its answer."""
-        clock = self.source.clock
-        if not self.up:
-            raise LinkLost("closed")
-        self.carried += 1
-        payload = self.on_request(payload)
-        self.target.received.append(payload)
-        if self.silent:
-            clock.move_to(deadline_ms)
-        if clock.now_ms() >= deadline_ms:
-            raise DeadlinePassed
-        try:
-            answer = await self.target.serve(self.source.peer, payload)
-        except LinkProblem as problem:
-            raise LinkProblem.decode(problem.encode()) from problem
-        clock.move(self.delay_ms)
-        if clock.now_ms() >= deadline_ms:
-            raise DeadlinePassed
-        answer = self.on_answer(answer)
-        self.source.received.append(answer)
-        return answer
-
-    def notify(self, payload: bytes) -> None:
-        """Carry one notice."""
-        if not self.up:
-            raise LinkLost("closed")
-        self.target.received.append(payload)
-        self.target.notice(self.source.peer, payload)
 
 
 class Judge:
@@ -335,6 +253,7 @@ class BrokerNode(Node):
             now_ms=self.clock.now_ms,
             limits=BrokerLimits(),
             observe=self.outcomes.append,
+            member_behind=city.behind.get,
         )
 
     def keys(self) -> CityKeys:
@@ -560,8 +479,3 @@ class World:
             self.join(one, other)
         self.settle()
         return cities
-
-
-def code_of(outcome: Answer | Refused) -> str:
-    """Return the code of a refusal; `ok` for an answer."""
-    return outcome.refusal.code if isinstance(outcome, Refused) else "ok"

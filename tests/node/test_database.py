@@ -131,8 +131,8 @@ async def test_statement_that_makes_no_sense_is_a_storage_failure(
     either: Database,
 ) -> None:
     """An operational error says which table was missing."""
-    with pytest.raises(StorageFailed, match="no such table: nothing"):
-        await either.write(lambda c: c.execute(text("SELECT * FROM nothing")))
+    with pytest.raises(StorageFailed, match="no such table: missing"):
+        await either.write(lambda c: c.execute(text("SELECT * FROM missing")))
 
 
 async def test_job_that_ends_the_transaction_fails_and_spoils_nothing_later(
@@ -193,7 +193,8 @@ async def test_write_is_not_answered_before_its_commit(grouped: GroupDatabase) -
     held = threading.Event()
     first = grouped.bulk(lambda c: held.wait(10))
     second = grouped.write(put("later"))
-    await asyncio.sleep(0.02)
+    for _ in range(10):
+        await asyncio.sleep(0)
     assert not second.done()
     assert grouped.read(words) == set()
     held.set()

@@ -146,14 +146,8 @@ class City:
         return sign(self.operating, MEMBER_KEY, body).token
 
     def keys(self) -> CityKeys:
-        """Return what others know of it."""
-        return CityKeys(
-            city=self.id,
-            root=self.root.public.jwk,
-            operating=self.certificate(),
-            broker=self.membership("broker", (Role.BROKER,)),
-            directory=self.membership("directory", (Role.DIRECTORY,)),
-        )
+        """Return what others know of it, each time the same."""
+        return _keys(self)
 
     def party(self) -> Party:
         """Return it as a party of an agreement."""
@@ -165,6 +159,18 @@ class City:
             links=(f"wss://broker.{self.name}.example/link",),
             contact=f"office@{self.name}.example",
         )
+
+
+@cache
+def _keys(city: City) -> CityKeys:
+    # ECDSA signs with chance, so the documents of a strict city are made once.
+    return CityKeys(
+        city=city.id,
+        root=city.root.public.jwk,
+        operating=city.certificate(),
+        broker=city.membership("broker", (Role.BROKER,)),
+        directory=city.membership("directory", (Role.DIRECTORY,)),
+    )
 
 
 HOSHINO = City("hoshino")

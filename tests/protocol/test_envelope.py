@@ -150,7 +150,7 @@ def test_body_of_equal_size_is_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("size", True), ("size", "1"), ("body", 5), ("body", None)]
+    ("name", "value"), [("size", "1"), ("size", [1]), ("body", 5), ("body", None)]
 )
 def test_stated_size_and_digest_of_another_type_never_fit(
     name: str, value: object
@@ -158,8 +158,6 @@ def test_stated_size_and_digest_of_another_type_never_fit(
     """They are compared, so nothing else than the right value passes."""
     extra = {"body": digest_of(b"x"), "size": 1, name: value}
     token = sign_bytes(signing(RECIPIENT), ROUTING, header().encode(), extra)
-    if (name, value) == ("size", True):
-        return
     with pytest.raises(Malformed):
         Envelope(token.encode(), b"", b"x").check_body()
 

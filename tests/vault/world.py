@@ -27,6 +27,7 @@ from protocol.consent import (
 from protocol.dataset import DatasetType
 from protocol.decision import Case, Freshness
 from protocol.ids import ExchangeId, NodeId, uuid7
+from protocol.location import LinkGrant
 from protocol.membership import DataClass, Membership, Qualification, Role
 from protocol.request import Read
 from protocol.sealed import PublicSealingKey
@@ -45,6 +46,7 @@ CLINIC = NodeId("hoshino/clinic")
 PHARMACY = NodeId("hoshino/pharmacy")
 HALL = NodeId("hoshino/hall")
 DIGEST = b64url(bytes(32))
+HANDLE = "h" * 43
 CONSENT_ID = "0199c000-0000-7000-8000-00000000c0de"
 
 CHECKUP = DatasetType.model_validate_json(
@@ -196,6 +198,11 @@ def exchange(number: int) -> ExchangeId:
 def asked(number: int = 1, at_ms: int = NOW_MS) -> Asked:
     """Return what an envelope says of exchange `number`."""
     return Asked(exchange(number), DIGEST, ("hoshino/broker",), at_ms)
+
+
+def grant(handle: str = HANDLE, home: NodeId = HALL, token: str = "token") -> LinkGrant:
+    """Return what the home node gives on linking."""
+    return LinkGrant(home=home, handle=handle, grant=token)
 
 
 def membership(node: NodeId = PHARMACY, **changes: Any) -> Membership:

@@ -53,10 +53,13 @@ Kind: TypeAlias = Literal[
 
 Scalar: TypeAlias = str | int | float | bool
 
+SUBJECT: Final = "subject"
+"""Stands in `source_id` for the person."""
+
 _NOISE: Final = re.compile("[\\s_\\-‐‑–—・:*※\"'.\u200b\ufeff]")
 _UNIT: Final = re.compile(
-    r"\((?:円|税込|税抜|cm|kg|mmhg|mg/dl|g/dl|u/l|iu/l|%|kwh|m3|m|km|人|回|点|pt|分|歳"
-    r"|℃|任意|必須)\)$"
+    r"\((?:円|税込|税抜|cm|kg|mmhg|mg/dl|g/dl|u/l|iu/l|%|kwh|m3|m2|m|km|人|回|点|個|件"
+    r"|pt|分|時間|日|歳|か月|°c|任意|必須)\)$"
 )
 
 
@@ -135,7 +138,8 @@ class Profile(Request):
         subject: names of the column that holds the organization's own number of the
             person, or for FHIR the identifier systems, in order of preference. Empty
             where the data is about nobody.
-        source_id: fields that together name the record at its source.
+        source_id: fields that name the record at its source, beside its person;
+            `subject` alone where there is one record of a person.
         constants: fields that are the same in every record.
         ignore: columns that are known and left out without a remark.
     """
@@ -174,7 +178,7 @@ class Profile(Request):
         keys = [key for column in self.columns for key in column.keys]
         if len(set(keys)) != len(keys):
             raise ValueError("two columns have the same name")
-        if not set(self.source_id) <= {*fields, *self.constants}:
+        if not set(self.source_id) <= {*fields, *self.constants, SUBJECT}:
             raise ValueError("source_id names a field that no column fills")
         if any(key in self.constants for key in fields):
             raise ValueError("a constant stands for a column's field")

@@ -11,7 +11,7 @@ from protocol.canonical import Json
 from vault.formats import codes
 from vault.formats.binding import Binding
 from vault.formats.problems import BadValue, problem
-from vault.formats.profile import Column
+from vault.formats.profile import SUBJECT, Column
 from vault.formats.rows import Content, Row, RowProblem
 from vault.formats.screen import content_problem, is_my_number, text_problem
 from vault.formats.text import UNREADABLE
@@ -53,7 +53,7 @@ def read_record(
     yield from found
     dataset_type = binding.profile.dataset_type
     if not _is_refused(found) and dataset_type is not None:
-        source_id = _source_id(binding, content)
+        source_id = _source_id(binding, subject, content)
         yield Row(number, str(dataset_type), subject, content, source_id)
 
 
@@ -101,11 +101,14 @@ def _fill(
         content[column.field] = value
 
 
-def _source_id(binding: Binding, content: Content) -> str | None:
-    parts = [content.get(field) for field in binding.profile.source_id]
-    if not parts or any(part is None for part in parts):
+def _source_id(binding: Binding, subject: str | None, content: Content) -> str | None:
+    """Name the record by its person and the fields that the profile says."""
+    fields = binding.profile.source_id
+    parts = [content.get(field) for field in fields if field != SUBJECT]
+    if not fields or any(part is None for part in parts):
         return None
-    return "/".join(str(part) for part in parts)
+    owner = [] if subject is None else [subject]
+    return "/".join(str(part) for part in (*owner, *parts))
 
 
 def _coordinates(

@@ -195,5 +195,5 @@ class Checkups:
         """Yield one row for each person and day."""
         for (subject, date), day in self._days.items():
             content: Content = {"date": date, **day.content}
-            source_id = f"checkup/{subject}/{date}"
+            source_id = f"{subject}/checkup/{date}"
             yield Row(day.number, CHECKUP, subject, content, source_id)

@@ -85,10 +85,9 @@ def day(value: str) -> str:
     """Return the date in Japan of a FHIR date, dateTime or instant.
 
     Raises:
-        BadValue: date-incomplete, date-invalid, time-invalid.
+        BadValue: date-missing, date-incomplete, date-invalid, time-invalid.
     """
-    if _PARTIAL.fullmatch(value):
-        raise BadValue("date-incomplete")
+    _check_whole(value)
     return parse_date(value)
 
 
@@ -109,11 +108,17 @@ def moment(value: str) -> str:
     """Return a FHIR dateTime at the offset of Japan.
 
     Raises:
-        BadValue: date-incomplete, date-invalid, time-invalid.
+        BadValue: date-missing, date-incomplete, date-invalid, time-invalid.
     """
+    _check_whole(value)
+    return parse_datetime(value)
+
+
+def _check_whole(value: str) -> None:
+    if not value:
+        raise BadValue("date-missing")
     if _PARTIAL.fullmatch(value):
         raise BadValue("date-incomplete")
-    return parse_datetime(value)
 
 
 def quantity(element: Element) -> tuple[int | float, str] | None:

@@ -155,7 +155,16 @@ def _observed(
 
 
 def _row(entry: Entry, dataset_type: str, subject: str, content: Content) -> Row:
-    """Name the record after its resource."""
+    """Name the record after its resource, where that name lasts.
+
+    A URL is the resource's own; an id may be used again in the next document; and a
+    `urn:uuid` is often made anew for each file.
+    """
     kind, own_id = (e.text(entry.resource, name) for name in ("resourceType", "id"))
-    source_id = f"{kind}/{own_id}" if own_id else entry.full_url or None
+    source_id: str | None = None
+    if entry.full_url.startswith("http"):
+        source_id = f"{subject}/{entry.full_url}"
+    elif own_id:
+        day = content.get("date") or content.get("start") or ""
+        source_id = f"{subject}/{kind}/{own_id}/{day}"
     return Row(entry.number, dataset_type, subject, content, source_id)

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The home node's side of exchanges: link codes, freshness proofs, consents sent.
+
+Consents and withdrawals are put into the outbox in the transaction that makes them.
+A consent's package is built anew each time it is sent, so its tickets and tokens are
+fresh however long the other side was away. Where the holder is to stay hidden, it first
+makes nameless keys that its city certifies (requirement 7).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from federation.exchange import Answer, Asked, Endpoint, Handler, Refused, Reply
+from federation.outbox import Outbox
+from identity.consent_store import ConsentEntry
+from identity.packages import HiddenWay, OpenWay, Way
+from identity.trust import TrustStore
+from node.addressbook import Addressbook, NoWay
+from node.database import Database
+from node.deliveries import Deliveries
+from node.home_parts import HomeParts
+from node.standing import Standing
+from protocol.answer import Acknowledged, LinkGranted, OneToken, Package
+from protocol.consent import State
+from protocol.envelope import Kind
+from protocol.errors import Malformed
+from protocol.ids import NodeId
+from protocol.membership import Membership
+from protocol.problem import ProblemBody, Refusal
+from protocol.request import (
+    ConsentNotice,
+    ConsentPackage,
+    LinkClaim,
+    MemberKeyQuery,
+    Revoke,
+    StatusQuery,
+    TicketsQuery,
+)
+
+_CONSENT, _REVOKE = "consent", "revoke"
+_MEMBER_KEY_LIFE_S = 86_400
+
+
+class HomeDesk:
+    """Answers holders and recipients, and sends them what residents decide."""
+
+    def __init__(
+        self,
+        *,
+        parts: HomeParts,
+        exchanges: Endpoint,
+        addressbook: Addressbook,
+        trust: TrustStore,
+        standing: Standing,
+        outbox: Outbox,
+        deliveries: Deliveries,
+        database: Database,
+    ) -> None:
+        """Take the parts and say how consents and withdrawals are sent."""
+        self._parts = parts
+        self._exchanges = exchanges
+        self._addressbook = addressbook
+        self._trust = trust
+        self._standing = standing
+        self._outbox = outbox
+        self._database = database
+        deliveries.on(_CONSENT, self._send_consent)
+        deliveries.on(_REVOKE, self._send_withdrawal)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what a home node answers."""
+        return {
+            "link-claim": self._link,
+            "status-list": self._status,
+            "tickets": self._tickets,
+        }
+
+    # -------------------------------------------------------------- answering
+
+    async def _link(self, asked: Asked) -> Reply:
+        """Redeem the one-time code that a resident showed at a holder."""
+        query, holder = asked.expect(LinkClaim), asked.sender.sub
+        redeem = partial(
+            self._parts.linking.redeem,
+            code=query.code,
+            holder=holder,
+            now=asked.now,
+            credentials=self._standing.credentials(),
+        )
+        outcome = await self._database.write(redeem)
+        if isinstance(outcome, Refusal):
+            return Reply(
+                ProblemBody(
+                    code=outcome.code,
+                    detail=outcome.detail,
+                    retry_after_ms=outcome.retry_after_ms,
+                )
+            )
+        return Reply(LinkGranted(link=outcome))
+
+    async def _status(self, asked: Asked) -> Reply:
+        """Give out the status list of a block: bits without names."""
+        token = await self._proof(asked.expect(StatusQuery).list, asked.now)
+        return Reply(OneToken(token=token))
+
+    async def _proof(self, number: int, now: int) -> str:
+        """Return a status list, signed anew where the last signature is too old."""
+        statuses = self._parts.statuses
+        serving = self._database.read(partial(statuses.peek, number=number, now=now))
+        if serving is None:
+            serving = await self._database.write(
+                partial(statuses.current, number=number, now=now)
+            )
+        return serving.token
+
+    async def _tickets(self, asked: Asked) -> Reply:
+        """Give a party of a consent a fresh package."""
+        query = asked.expect(TicketsQuery)
+        package = await self._package(query.consent, asked.sender, asked.now)
+        return Reply(Package(package=package))
+
+    # ---------------------------------------------------------------- sending
+
+    def announce(self, connection: Connection, entry: ConsentEntry) -> None:
+        """Queue a consent for everybody who must have it; `wake` after the commit."""
+        told = set(entry.draft.recipients)
+        if not entry.draft.hidden_holder:
+            told.update(entry.draft.holders)
+        for party in sorted(told):
+            self._outbox.put(connection, party, _CONSENT, entry.consent.jti.encode())
+
+    def revoke(
+        self,
+        connection: Connection,
+        identifier: str,
+        obligation: Literal["stop", "delete"],
+        now: int,
+    ) -> None:
+        """Queue the word of a change for everybody concerned; `wake` after."""
+        told = self._parts.withdrawals.tell(
+            connection, identifier, now=now, obligation=obligation
+        )
+        for party, notice in told:
+            self._outbox.put(connection, party, _REVOKE, notice.token.encode())
+
+    def wake(self) -> None:
+        """Send what was queued."""
+        self._outbox.wake()
+
+    async def _send_consent(
+        self, destination: NodeId, message: bytes
+    ) -> Answer | Refused | None:
+        identifier = message.decode()
+        entry = self._database.read(lambda c: self._parts.store.get(c, identifier))
+        if entry.consent.state is not State.ACTIVE:
+            return None
+        party = await self._addressbook.member(destination)
+        package = await self._package(identifier, party, self._now())
+        target = await self._addressbook.target(destination)
+        return await self._exchanges.ask(
+            target, Kind.NOTIFY, ConsentNotice(package=package)
+        )
+
+    async def _package(
+        self, identifier: str, party: Membership, now: int
+    ) -> ConsentPackage:
+        entry = self._database.read(lambda c: self._parts.store.get(c, identifier))
+        draft = entry.draft
+        ways: dict[NodeId, Way] = {}
+        if party.sub in draft.recipients:
+            make = self._hidden_way if draft.hidden_holder else self._open_way
+            ways = {other: await make(entry, other) for other in draft.holders}
+        elif party.sub in draft.holders and not draft.hidden_holder:
+            ways = {o: await self._open_way(entry, o) for o in draft.recipients}
+        proof = await self._proof(entry.consent.status.list, now)
+        return self._database.read(
+            lambda c: self._parts.packages.package(
+                c,
+                identifier,
+                party,
+                ways,
+                now=now,
+                proof=proof,
+                home=self._standing.credentials(),
+            )
+        )
+
+    async def _open_way(self, entry: ConsentEntry, other: NodeId) -> Way:
+        return OpenWay(await self._addressbook.signed_member(other))
+
+    async def _hidden_way(self, entry: ConsentEntry, holder: NodeId) -> Way:
+        """Ask a holder for fresh nameless keys, certified by its city."""
+        target = await self._addressbook.target(holder)
+        now, identifier = self._now(), entry.consent.jti
+        until = min(entry.consent.exp, now + _MEMBER_KEY_LIFE_S)
+        asked = await self._exchanges.ask(
+            target, Kind.MANAGE, MemberKeyQuery(consent=identifier, until=until)
+        )
+        if isinstance(asked, Refused):
+            raise NoWay(asked.refusal.code, "the holder gave no nameless key")
+        if not isinstance(asked.result, OneToken):
+            raise Malformed("a member key was asked for")
+        key = self._trust.verify_member_key(
+            asked.result.token, holder.city, identifier, now
+        )
+        broker = self._addressbook.city(holder.city).broker.sealing.load()
+        return HiddenWay(key, broker)
+
+    async def _send_withdrawal(
+        self, destination: NodeId, message: bytes
+    ) -> Answer | Refused | None:
+        """Tell one party; its signed answer is kept for the resident to see."""
+        target = await self._addressbook.target(destination)
+        asked = await self._exchanges.ask(
+            target, Kind.REVOKE, Revoke(withdrawal=message.decode())
+        )
+        if isinstance(asked, Refused):
+            return asked
+        if not isinstance(asked.result, Acknowledged):
+            raise Malformed("a withdrawal is answered by an acknowledgement")
+        token = asked.result.acknowledgement
+        party = await self._addressbook.member(destination)
+        await self._database.write(
+            lambda c: self._parts.withdrawals.acknowledge(
+                c, party, token, now=self._now()
+            )
+        )
+        return asked
+
+    def _now(self) -> int:
+        return self._exchanges.now_ms() // 1000

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sealed body: one tagged union, every member of it bounded."""
+
+from typing import Any, get_args
+
+import pytest
+
+from protocol.canonical import b64url, canonical
+from protocol.errors import Malformed
+from protocol.request import Body, Query
+from tests.protocol.exchanges import CHECKUP, EXCHANGE, HOLDER, RECORDS, body
+
+TOKEN = "a.b.c"
+DIGEST = "A" * 43
+SEALING = {"suite": "strict", "pub": "AAAA"}
+CREDENTIALS = {"membership": TOKEN, "operating": TOKEN}
+WARRANT = {"consent": TOKEN, "ticket": TOKEN}
+RECORD = {"id": RECORDS[0], "dataset_type": CHECKUP, "version": 1, "content": "{}"}
+PACKAGE = {"consent": TOKEN, "own_ticket": TOKEN, "holders": []}
+QUERIES: dict[str, dict[str, Any]] = {
+    "read": {"warrant": WARRANT, "fields": ["date"], "records": [RECORDS[0]]},
+    "push": {"warrant": WARRANT, "records": [RECORD]},
+    "locate-locator": {"locator": DIGEST},
+    "locate-handle": {"handle": DIGEST, "records": True},
+    "consent-notice": {"package": PACKAGE},
+    "revoke": {"withdrawal": TOKEN},
+    "status-list": {"list": 3},
+    "tickets": {"consent": "consent 1"},
+    "member": {"node": HOLDER},
+    "renew": {},
+    "link-claim": {"code": "1234"},
+    "register-location": {"grant": TOKEN, "dataset_types": [CHECKUP]},
+    "member-key": {"consent": "consent 1", "until": 1},
+    "certify-key": {"consent": "c", "key": {}, "sealing": SEALING, "until": 1},
+    "ping": {},
+}
+
+
+def decode(query: dict[str, Any], **changes: object) -> Body:
+    """Read a body with that query."""
+    members = {"sender": CREDENTIALS, "response_key": DIGEST, "query": query, **changes}
+    return Body.decode(canonical(members))
+
+
+@pytest.mark.parametrize("op", QUERIES)
+def test_query_is_read_back(op: str) -> None:
+    """Each member of the union, and only under its own name."""
+    read = decode({"op": op, **QUERIES[op]})
+    assert read.query.op == op
+    assert Body.decode(read.encode()) == read
+
+
+def test_every_query_has_an_example() -> None:
+    """A new member of the union brings one along."""
+    union = get_args(get_args(Query)[0])
+    ops = {get_args(kind.model_fields["op"].annotation)[0] for kind in union}
+    assert ops == set(QUERIES)
+
+
+def test_whole_request_is_read_back() -> None:
+    """With warrant, credentials and response key."""
+    assert Body.decode(body().encode()) == body()
+
+
+@pytest.mark.parametrize("op", ["", "READ", "delete", None, 1, ["read"], {}])
+def test_unknown_query_is_refused(op: object) -> None:
+    """A query of a newer protocol is not guessed at."""
+    with pytest.raises(Malformed):
+        decode({"op": op})
+
+
+def test_query_without_a_name_is_refused() -> None:
+    """It might fit several."""
+    with pytest.raises(Malformed):
+        decode({})
+
+
+@pytest.mark.parametrize(
+    ("op", "change"),
+    [
+        ("read", {"limit": 0}),
+        ("read", {"limit": 1001}),
+        ("read", {"limit": True}),
+        ("read", {"records": [RECORDS[0]] * 1001}),
+        ("read", {"records": ["all"]}),
+        ("read", {"warrant": {"consent": TOKEN}}),
+        ("push", {"records": []}),
+        ("push", {"records": [RECORD] * 1001}),
+        ("push", {"records": [{**RECORD, "content": {"a": 1}}]}),
+        ("push", {"records": [{**RECORD, "id": EXCHANGE}]}),
+        ("push", {"records": [{**RECORD, "version": 0}]}),
+        ("locate-locator", {"locator": "A" * 42}),
+        ("locate-locator", {"locator": "123456789018"}),
+        ("locate-handle", {"handle": "A" * 44}),
+        ("status-list", {"list": -1}),
+        ("status-list", {"list": 2**53}),
+        ("tickets", {"consent": "c" * 513}),
+        ("member", {"node": "hoshino"}),
+        ("link-claim", {"code": "1" * 65}),
+        ("register-location", {"dataset_types": ["a.b"] * 257}),
+        ("register-location", {"dataset_types": ["*"]}),
+        ("member-key", {"until": -1}),
+        ("certify-key", {"key": {"x": 1}}),
+        ("certify-key", {"sealing": {"suite": "none", "pub": ""}}),
+        ("consent-notice", {"package": {**PACKAGE, "holders": [{}]}}),
+        ("revoke", {"withdrawal": "a" * (256 * 1024 + 1)}),
+    ],
+)
+def test_member_out_of_range_is_refused(op: str, change: dict[str, Any]) -> None:
+    """Every list, number and text has its bound."""
+    with pytest.raises(Malformed):
+        decode({"op": op, **QUERIES[op], **change})
+
+
+@pytest.mark.parametrize("key", ["", b64url(bytes(31)), b64url(bytes(33)), None, 1])
+def test_response_key_has_32_bytes(key: object) -> None:
+    """A shorter one would be guessable."""
+    with pytest.raises(Malformed):
+        decode({"op": "ping"}, response_key=key)
+
+
+def test_sender_must_be_named() -> None:
+    """A body without credentials proves nobody."""
+    with pytest.raises(Malformed):
+        decode({"op": "ping"}, sender=None)
