@@ -307,7 +307,9 @@ class Broker:
             detail=turned.detail[:512],
             retry_after_ms=turned.retry_after_ms,
         )
-        return self._problem(envelope, body, _line(record))
+        # In a loop we stand in the chain already, and nobody may stand there twice.
+        stands = f'"by":"{self._node}"'.encode() in envelope.hops
+        return self._problem(envelope, body, b"" if stands else _line(record))
 
     def _problem(self, envelope: Envelope, body: ProblemBody, hops: bytes) -> bytes:
         now = self._now_ms() // 1000

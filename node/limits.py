@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rates: how often one caller may ask (token bucket).
 
-A bucket holds `burst` tokens and gains `rate_per_s` a second. Asking costs one; an
+A bucket holds `burst` tokens and gains `per_s` a second. Asking costs one; an
 empty bucket says how long to wait. Buckets are kept for the callers seen last, so that
 memory stays bounded whatever the number of names; a forgotten caller starts full, which
 is why names must be authenticated or addresses, never free text.
@@ -19,9 +19,9 @@ class RateLimit:
     """Buckets by name. Times are arguments: milliseconds of one clock."""
 
     def __init__(
-        self, *, rate_per_s: float, burst: int, max_names: int = MAX_BUCKETS
+        self, *, per_s: float, burst: int, max_names: int = MAX_BUCKETS
     ) -> None:
-        self._rate = rate_per_s / 1000
+        self._rate = per_s / 1000
         self._burst = float(burst)
         self._max_names = max_names
         self._buckets: OrderedDict[str, tuple[float, int]] = OrderedDict()

@@ -336,7 +336,7 @@ class _Builder:
         settings, world, parts = self.settings, self.world, self.parts
         operating = self.keys.signing(OPERATING)
         rate = RateLimit(
-            rate_per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
+            per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
         )
         routes = RouteTable(self.node.city)
         authority = Authority(

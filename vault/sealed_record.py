@@ -163,7 +163,7 @@ def open_record(person: Box, row: Row, prefix: str) -> OpenRecord:
         head.get("time"),
         content,
         head.get("source"),
-        None if origin is None else Origin.decode(orjson.dumps(origin)),
+        None if origin is None else Origin.model_validate(origin),
         changed_ms,
     )
 

@@ -154,7 +154,7 @@ def read(tape: Tape, *, hidden: bool) -> dict[str, Any]:
         "hop records": hops.decode().splitlines(),
         "envelope as it arrives, first 9 bytes (hex)": arrived.pack()[:9].hex(),
         "answer in clear (JWS)": answer.token,
-        "answer key (hex)": answer_key(binding).hex(),
+        "answer key, nonce key (hex)": answer_keys(binding).hex(),
         "answer as it arrives (base64url)": b64url(returned),
     }
 
@@ -193,10 +193,10 @@ def _uuid(raw: bytes) -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def answer_key(binding: bytes) -> bytes:
-    """Return the AES-256-GCM key of the answer."""
+def answer_keys(binding: bytes) -> bytes:
+    """Return the AES-256-GCM key of the answer and the key of its nonce."""
     derive = HKDF(
-        algorithm=hashes.SHA256(), length=32, salt=binding, info=b"machikura answer 1"
+        algorithm=hashes.SHA256(), length=64, salt=binding, info=b"machikura answer 1"
     )
     return derive.derive(RESPONSE_KEY)
 

@@ -8,13 +8,13 @@ from node.limits import RateLimit
 
 def test_burst_is_free_and_the_next_one_waits() -> None:
     """The answer says how long, exactly."""
-    rate = RateLimit(rate_per_s=2, burst=3)
+    rate = RateLimit(per_s=2, burst=3)
     assert [rate.take("a", 0) for _ in range(4)] == [0, 0, 0, 500]
 
 
 def test_waiting_as_told_is_enough() -> None:
     """A client that obeys is let in at the first try."""
-    rate = RateLimit(rate_per_s=3, burst=1)
+    rate = RateLimit(per_s=3, burst=1)
     assert rate.take("a", 0) == 0
     wait_ms = rate.take("a", 0)
     assert rate.take("a", wait_ms) == 0
@@ -22,21 +22,21 @@ def test_waiting_as_told_is_enough() -> None:
 
 def test_callers_do_not_share_a_bucket() -> None:
     """One busy application must not lock the others out."""
-    rate = RateLimit(rate_per_s=1, burst=1)
+    rate = RateLimit(per_s=1, burst=1)
     assert rate.take("a", 0) == 0
     assert rate.take("b", 0) == 0
 
 
 def test_refused_request_costs_nothing() -> None:
     """Else an impatient client would never get in again."""
-    rate = RateLimit(rate_per_s=1, burst=1)
+    rate = RateLimit(per_s=1, burst=1)
     rate.take("a", 0)
     assert [rate.take("a", 500) for _ in range(3)] == [500, 500, 500]
 
 
 def test_bucket_never_holds_more_than_the_burst() -> None:
     """A year of silence is no licence."""
-    rate = RateLimit(rate_per_s=1, burst=2)
+    rate = RateLimit(per_s=1, burst=2)
     rate.take("a", 0)
     year_ms = 31_536_000_000
     assert [rate.take("a", year_ms) for _ in range(3)] == [0, 0, 1000]
@@ -44,14 +44,14 @@ def test_bucket_never_holds_more_than_the_burst() -> None:
 
 def test_clock_set_back_gives_and_takes_nothing() -> None:
     """Time synchronization must not open or close the gate."""
-    rate = RateLimit(rate_per_s=1, burst=1)
+    rate = RateLimit(per_s=1, burst=1)
     rate.take("a", 10_000)
     assert rate.take("a", 0) == 1000
 
 
 def test_asking_how_long_changes_nothing() -> None:
     """Failed attempts are counted afterwards, by `take`."""
-    rate = RateLimit(rate_per_s=1, burst=1)
+    rate = RateLimit(per_s=1, burst=1)
     assert [rate.wait_ms("a", 0) for _ in range(3)] == [0, 0, 0]
     rate.take("a", 0)
     assert rate.wait_ms("a", 250) == 750
@@ -59,7 +59,7 @@ def test_asking_how_long_changes_nothing() -> None:
 
 def test_number_of_buckets_is_bounded() -> None:
     """Names are the caller's: memory must not be."""
-    rate = RateLimit(rate_per_s=1, burst=1, max_names=2)
+    rate = RateLimit(per_s=1, burst=1, max_names=2)
     for name in ("a", "b", "c"):
         rate.take(name, 0)
     assert rate.take("a", 0) == 0  # forgotten, hence full again
@@ -68,7 +68,7 @@ def test_number_of_buckets_is_bounded() -> None:
 
 def test_forgetting_fills_the_bucket() -> None:
     """Whoever has proven who they are starts afresh."""
-    rate = RateLimit(rate_per_s=1, burst=1)
+    rate = RateLimit(per_s=1, burst=1)
     rate.take("a", 0)
     rate.forget("a")
     assert rate.take("a", 0) == 0

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a city begins: its operating key is certified, its broker becomes a member.
+
+The root key signs once, at the operator's desk, and then stays offline; the broker runs
+with the operating key. The broker is the city's first member, admitted by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from identity.city import Allowance, Authority
+from identity.join import request_to_join
+from identity.keys import KeyStore
+from identity.root import RootKey, issue_operating
+from identity.trust import TrustStore
+from node.config import Settings
+from node.database import Database
+from node.keys import OPERATING, SEALING, SIGNING
+from node.standing import Standing
+from protocol.membership import Credentials, DataClass, Membership
+
+OPERATING_DAYS = 366
+
+
+async def found_city(
+    settings: Settings,
+    keys: KeyStore,
+    root: RootKey,
+    database: Database,
+    *,
+    now: int,
+    entropy: Callable[[int], bytes],
+) -> Membership:
+    """Certify the operating key and admit the broker.
+
+    Args:
+        settings: of the broker node.
+        keys: its keys; the operating key is made if it is missing.
+        root: the city's opened root key.
+        database: the broker's database.
+        now: seconds since 1970.
+        entropy: random bytes.
+
+    Returns:
+        The broker's own membership.
+    """
+    node = settings.node.id
+    if not keys.has(OPERATING):
+        keys.create_signing(OPERATING, settings.suite)
+    operating, signer = keys.signing(OPERATING), keys.signing(SIGNING)
+    certificate = issue_operating(
+        root.signer,
+        node.city,
+        operating.public,
+        now=now,
+        days=OPERATING_DAYS,
+        entropy=entropy,
+    )
+    request = request_to_join(
+        node,
+        signer,
+        keys.opening(SEALING).public,
+        title=settings.node.title.model_dump(),
+        roles=settings.node.roles,
+        now=now,
+        entropy=entropy,
+    )
+    authority = Authority(
+        city=node.city,
+        operating=operating,
+        entropy=entropy,
+        membership_s=settings.trust.membership_life_days * 86_400,
+        suites=settings.accepts,
+    )
+    allowance = Allowance(
+        roles=settings.node.roles, qualifications=(), data_classes=tuple(DataClass)
+    )
+    membership = await database.write(
+        lambda c: authority.admit(c, request.token, allowance, now=now)
+    )
+    trust = TrustStore(city=node.city, root=root.signer.public, suites=settings.accepts)
+    standing = Standing(node=node, key=signer.public, trust=trust, database=database)
+    return await standing.accept(
+        Credentials(membership=membership.token, operating=certificate.token), now
+    )
