@@ -13,9 +13,9 @@ _HEAD = """\
 # Settings
 
 A node reads one TOML file at start (`machikura serve --config node.toml`), then the
-environment, which wins: `MACHIKURA_API__PORT=9000` is `port` in the table `[api]`; lists
-are written as JSON. `machikura init` writes a file in which every setting stands as a
-comment with its default. Relative paths start at the folder of the file. A key or
+environment, which wins: `MACHIKURA_API__PORT=9000` is `port` in the table `[api]`;
+lists are written as JSON. `machikura init` writes a file in which every setting stands
+as a comment with its default. Relative paths start at the folder of the file. A key or
 variable that no setting has is refused. Secrets are never settings: a setting names the
 file that holds one.
 

@@ -181,7 +181,13 @@ def render_file(chosen: Mapping[str, Any]) -> str:
     Args:
         chosen: values by dotted name (`api.port`); every other setting stands in the
             file as a comment with its default.
+
+    Raises:
+        BadSettings: there is no setting of a chosen name.
     """
+    unknown = chosen.keys() - {line.name for line in lines()}
+    if unknown:
+        raise BadSettings(f"{min(unknown)}: there is no such setting")
     document = tomlkit.document()
     document.add(tomlkit.comment("Settings of this node. A line that begins with # is"))
     document.add(tomlkit.comment("the default; docs/settings.md lists all of them."))

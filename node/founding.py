@@ -18,7 +18,7 @@ from node.config import Settings
 from node.database import Database
 from node.keys import OPERATING, SEALING, SIGNING
 from node.standing import Standing
-from protocol.membership import Credentials, DataClass, Membership
+from protocol.membership import Credentials, DataClass
 
 OPERATING_DAYS = 366
 
@@ -31,7 +31,7 @@ async def found_city(
     *,
     now: int,
     entropy: Callable[[int], bytes],
-) -> Membership:
+) -> Credentials:
     """Certify the operating key and admit the broker.
 
     Args:
@@ -43,7 +43,7 @@ async def found_city(
         entropy: random bytes.
 
     Returns:
-        The broker's own membership.
+        What the broker shows to others: its membership, and the certificate.
     """
     node = settings.node.id
     if not keys.has(OPERATING):
@@ -81,6 +81,6 @@ async def found_city(
     )
     trust = TrustStore(city=node.city, root=root.signer.public, suites=settings.accepts)
     standing = Standing(node=node, key=signer.public, trust=trust, database=database)
-    return await standing.accept(
-        Credentials(membership=membership.token, operating=certificate.token), now
-    )
+    credentials = Credentials(membership=membership.token, operating=certificate.token)
+    await standing.accept(credentials, now)
+    return credentials

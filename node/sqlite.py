@@ -22,6 +22,8 @@ BUSY_TIMEOUT_S = 5.0
 _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    # What was erased is overwritten, not left in free pages.
+    "PRAGMA secure_delete = ON",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cache_size = -8192",

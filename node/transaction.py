@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from node.sqlite import driver
 from protocol.errors import MachikuraError
@@ -83,21 +83,21 @@ def on_snapshot(connection: Connection, job: Callable[[Connection], T]) -> T:
     try:
         return job(connection)
     finally:
-        _roll_back(connection, raw)
+        _roll_back(connection)
 
 
 def run(connection: Connection, jobs: list[Job]) -> Group:
     """Begin a transaction and run each job in a savepoint of its own."""
-    raw = driver(connection)
     group = Group()
     try:
+        raw = driver(connection)
         raw.execute("BEGIN IMMEDIATE")
         for job in jobs:
             value, error = _run_one(connection, raw, job)
             group.results.append((job.future, value, error))
-    except sqlite3.Error as error:
+    except Exception as error:  # the outermost loop of all writes: askers must hear
         # The transaction is gone or was never there, and with it every job.
-        _roll_back(connection, raw)
+        _roll_back(connection)
         return Group([(job.future, None, None) for job in jobs], _failure(error))
     return group
 
@@ -126,23 +126,23 @@ def _run_one(
 
 def commit(connection: Connection) -> StorageFailed | None:
     """Commit what `run` began; return why that failed, or None when it is on disk."""
-    raw = driver(connection)
     try:
         if connection.in_transaction():
             connection.commit()
         else:
-            raw.execute("COMMIT")
-    except (sqlite3.Error, DatabaseError) as error:
-        _roll_back(connection, raw)
+            driver(connection).execute("COMMIT")
+    except Exception as error:  # the outermost loop of all writes: askers must hear
+        _roll_back(connection)
         return _failure(error)
     return None
 
 
-def _roll_back(connection: Connection, raw: sqlite3.Connection) -> None:
+def _roll_back(connection: Connection) -> None:
     # A second failure changes nothing: the next BEGIN finds out and reports it.
-    with suppress(sqlite3.Error, DatabaseError):
+    with suppress(sqlite3.Error, SQLAlchemyError):
         # Always: after a failed commit SQLAlchemy has a transaction that is not active.
         connection.rollback()
+        raw = driver(connection)
         if raw.in_transaction:
             raw.execute("ROLLBACK")
 

@@ -65,6 +65,7 @@ class Vault:
         older_vault_keys: tuple[bytes, ...] = (),
         built_in: Iterable[DatasetType] | None = None,
         max_record_bytes: int = 1 << 20,
+        max_answer_bytes: int = 4 << 20,
         cached_person_keys: int = 10_000,
     ) -> Vault:
         """Build the parts; touches no database.
@@ -77,6 +78,8 @@ class Vault:
             older_vault_keys: see `Keyring`.
             built_in: dataset types that come with the product; None reads them.
             max_record_bytes: most bytes of one record's JSON text.
+            max_answer_bytes: most bytes of record content in one answer; the requester
+                asks for the rest.
             cached_person_keys: see `Keyring`.
         """
         keyring = Keyring(
@@ -120,6 +123,7 @@ class Vault:
                 store=records,
                 queries=queries,
                 provisions=provisions,
+                max_answer_bytes=max_answer_bytes,
             ),
             ledger=ledger,
             linking=Linking(

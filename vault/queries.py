@@ -87,6 +87,7 @@ class Queries:
         since_s: int = EARLIEST,
         until_s: int = LATEST,
         limit: int = 1000,
+        max_bytes: int = 1 << 30,
         held: Held = Held.OWN,
     ) -> list[OpenRecord]:
         """Return records of one subject and type, oldest first. One statement.
@@ -98,25 +99,29 @@ class Queries:
             since_s: earliest record time.
             until_s: record time before which it ends.
             limit: at most so many.
+            max_bytes: ends after the record that goes beyond, so that large records
+                do not fill the memory.
             held: own records or received ones; stopped ones never.
 
         Raises:
             CannotOpen: a row was altered.
             Erased: the rows outlived the person's key.
         """
-        rows = (
-            _ROWS[held]
-            .run(
-                connection,
-                subject=subject,
-                dataset_type=dataset_type,
-                since_s=since_s,
-                until_s=until_s,
-                limit=limit,
-            )
-            .fetchall()
+        cursor = _ROWS[held].run(
+            connection,
+            subject=subject,
+            dataset_type=dataset_type,
+            since_s=since_s,
+            until_s=until_s,
+            limit=limit,
         )
-        return [self._store.open(connection, row) for row in rows]
+        found, size = [], 0
+        while size <= max_bytes and (row := cursor.fetchone()) is not None:
+            record = self._store.open(connection, row)
+            size += len(record.content)
+            found.append(record)
+        cursor.close()
+        return found
 
     def serials(
         self,

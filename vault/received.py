@@ -3,7 +3,8 @@
 
 They lie among the own records, marked by the blind index of the consent they came
 under. They are never released as own data; a stopped one is not read by anybody but
-the person; a deleted one is gone with its versions.
+the person; a deleted one is gone with its versions. (The stop is a mark beside the
+seal, the only column of a record that is not bound into it: it is set without opening.)
 """
 
 from __future__ import annotations
@@ -43,11 +44,6 @@ class ReceivedRecords:
     def purge(self, connection: Connection, now_s: int) -> int:
         """Delete records whose retention has ended; return how many."""
         return self._delete(connection, _c.retain_until <= now_s)
-
-    def count(self, connection: Connection, consent: str) -> int:
-        """Return how many records there are under a consent."""
-        query = select(_c.id).where(_c.consent_index == self.index(consent))
-        return len(connection.execute(query).fetchall())
 
     def _mark(self, connection: Connection, consent: str, stopped: int) -> int:
         changed = connection.execute(

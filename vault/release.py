@@ -16,6 +16,7 @@ alone; it is the same each time under one consent and cannot be linked to anothe
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import orjson
@@ -86,6 +87,7 @@ class Release:
         store: Records,
         queries: Queries,
         provisions: Provisions,
+        max_answer_bytes: int = 4 << 20,
     ) -> None:
         self._city = node.city
         self._prefix = f"urn:machikura:{node.city}:{node.label}:"
@@ -93,6 +95,7 @@ class Release:
         self._store = store
         self._queries = queries
         self._provisions = provisions
+        self._max_bytes = max_answer_bytes
 
     def prepare(
         self,
@@ -130,12 +133,13 @@ class Release:
         if timed and time_field is not None and time_field not in permit.fields:
             # Asking for ever smaller ranges would tell the time that may not leave.
             return Deny("field-outside-purpose", time_field)
-        found: list[OpenRecord] = []
+        found: Iterable[OpenRecord] = ()
         if subject is not None:
             found = self._find(
                 connection, case, permit, subject, since_s, until_s, query.limit + 1
             )
-        return self._prepared(case, permit, subject, asked, found, query.limit)
+        leaving, more = self._within(found, query.limit)
+        return self._prepared(case, permit, subject, asked, leaving, more)
 
     def commit(
         self, connection: Connection, prepared: Prepared, answer_digest: str
@@ -225,7 +229,7 @@ class Release:
         since_s: int,
         until_s: int,
         limit: int,
-    ) -> list[OpenRecord]:
+    ) -> Iterable[OpenRecord]:
         held, name = _held(case), case.dataset.name
         if permit.records is None:
             return self._queries.of_subject(
@@ -235,13 +239,27 @@ class Release:
                 since_s=since_s,
                 until_s=until_s,
                 limit=limit,
+                max_bytes=self._max_bytes,
                 held=held,
             )
         serials = self._queries.serials(
             connection, subject, name, since_s=since_s, until_s=until_s, held=held
         )
         allowed = [s for s in serials if self._is_named(s, permit, case.hidden)]
-        return [self._store.get_serial(connection, s) for s in allowed[:limit]]
+        return (self._store.get_serial(connection, s) for s in allowed[:limit])
+
+    def _within(
+        self, found: Iterable[OpenRecord], limit: int
+    ) -> tuple[list[OpenRecord], bool]:
+        """Return what goes into one answer, at least one record; and whether all."""
+        leaving: list[OpenRecord] = []
+        size = 0
+        for record in found:
+            size += len(record.content)
+            if len(leaving) == limit or (leaving and size > self._max_bytes):
+                return leaving, True
+            leaving.append(record)
+        return leaving, False
 
     def _is_named(self, serial: str, permit: Permit, hidden: bool) -> bool:
         named = permit.records or frozenset()
@@ -256,10 +274,9 @@ class Release:
         permit: Permit,
         subject: SubjectId | None,
         asked: Asked,
-        found: list[OpenRecord],
-        limit: int,
+        leaving: list[OpenRecord],
+        more: bool,
     ) -> Prepared:
-        leaving = found[:limit]
         consent = case.consent
         if consent is None:
             raise Misuse("a permit without a consent")
@@ -267,7 +284,7 @@ class Release:
             records=tuple(self._wire(case, permit, record) for record in leaving),
             fields=tuple(sorted(permit.fields)),
             cut=dict(permit.cut),
-            more=len(found) > limit,
+            more=more,
         )
         owner = NOBODY if subject is None else subject
         ids = tuple(record.id for record in leaving)

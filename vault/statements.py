@@ -27,6 +27,9 @@ class Cursor(Protocol):
     def fetchone(self) -> tuple[Any, ...] | None:
         """Return the next row, None after the last."""
 
+    def close(self) -> None:
+        """Let go of the rows that are left."""
+
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return the rows that are left."""
 

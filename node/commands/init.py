@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,10 @@ def init(
         list[str] | None,
         typer.Option(help="Broker: name or address it has; repeat it. ホスト名。"),
     ] = None,
+    further: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Setting, such as api.port=9000. その他の設定。"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set up a new node.
@@ -69,6 +74,7 @@ def init(
         passphrase_file=passphrase_file,
         key_file=_key_file(passphrase_file, key_file),
         hosts=tuple(host or ["localhost"]),
+        settings=tuple(map(_setting, further or [])),
     )
     now_ms = SystemClock().now_ms()
     made = create(answers, folder, now_ms=now_ms, entropy=system_entropy)
@@ -95,6 +101,17 @@ def _key_file(passphrase_file: Path | None, key_file: Path | None) -> Path | Non
             "passphrase, or --key-file FILE, best on another medium than the data"
         )
     return key_file
+
+
+def _setting(text: str) -> tuple[str, object]:
+    """Read `name=value`; the value is TOML, or else text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise BadSettings("--set: use NAME=VALUE, such as api.port=9000")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except ValueError:
+        return name, value
 
 
 def _document(made: NewNode) -> dict[str, object]:

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.handshake import (
+    DIALER_LABEL,
+    LISTENER_LABEL,
     MAX_HELLO_BYTES,
     DialerHandshake,
     HandshakeRefused,
@@ -145,6 +147,7 @@ def test_signature_of_the_listener_is_not_one_of_the_dialer() -> None:
                 signature=members(answer)["signature"],
             )
         )
+    assert len({LISTENER_LABEL, DIALER_LABEL}) == 2
 
 
 def test_replayed_hello_and_proof_meet_a_fresh_nonce() -> None:
@@ -287,6 +290,25 @@ def test_hello_that_is_not_canonical_json_is_refused(hello: bytes) -> None:
     """What could be read in two ways is not read."""
     with refusal("malformed"):
         listener().greeted(hello)
+
+
+@pytest.mark.parametrize(
+    ("canonical", "otherwise"),
+    [
+        (b'{"credentials"', b'{"credentials":"aG9zaGluby9ldmls","credentials"'),
+        (b",", b", "),
+        (b'"hello"', b'"hell\\u006f"'),
+        (b"[1]", b"[1e0]"),
+    ],
+)
+def test_good_hello_in_another_form_is_refused(
+    canonical: bytes, otherwise: bytes
+) -> None:
+    """The attack: a member that another parser would read differently."""
+    hello = dialer().hello()
+    listener().greeted(hello)
+    with refusal("malformed"):
+        listener().greeted(hello.replace(canonical, otherwise))
 
 
 @pytest.mark.parametrize(
@@ -433,6 +455,23 @@ def test_too_many_handshakes_at_once_are_refused() -> None:
         return caught.value.slug
 
     assert run(world) == "link-busy"
+
+
+def test_links_above_the_bound_are_refused() -> None:
+    """A city with more nodes than expected is told so, and nobody is cut off."""
+
+    async def world(network: Network) -> tuple[str, int]:
+        broker = hub(network, "hoshino/broker", limits=HubLimits(max_links=1))
+        url = network.listen("hoshino/broker", broker.serve)
+        first = hub(network, "hoshino/clinic")
+        await first.dial(await network.connector("hoshino/clinic")(url))
+        second = hub(network, "hoshino/market")
+        pipe = await network.connector("hoshino/market")(url)
+        with pytest.raises(HandshakeRefused) as caught:
+            await second.dial(pipe)
+        return caught.value.slug, len(broker.links)
+
+    assert run(world) == ("link-busy", 1)
 
 
 def test_peer_that_opens_many_links_loses_the_oldest() -> None:

@@ -303,17 +303,16 @@ def test_request_ends_at_its_deadline_and_its_handler_too() -> None:
     """Nobody works for an asker that has gone."""
     handler = Stuck()
 
-    async def world(network: Network) -> float:
+    async def world(network: Network) -> tuple[int, int, int]:
         near, _ = await pair(network, handler)
         began = network.clock("").now_ms()
         with pytest.raises(DeadlinePassed):
             await near.request(b"", deadline_ms=in_s(network, 2.5))
         took_ms = network.clock("").now_ms() - began
         await pass_s(1)
-        return took_ms
+        return took_ms, handler.started, handler.cancelled
 
-    assert run(world) == 2_500
-    assert (handler.started, handler.cancelled) == (1, 1)
+    assert run(world) == (2_500, 1, 1)
 
 
 def test_deadline_in_the_past_sends_nothing() -> None:
@@ -351,7 +350,7 @@ def test_asker_that_is_cancelled_cancels_the_handler() -> None:
     """Giving up travels down the chain."""
     handler = Stuck()
 
-    async def world(network: Network) -> None:
+    async def world(network: Network) -> tuple[int, int]:
         near, _ = await pair(network, handler)
         asking = asyncio.ensure_future(
             near.request(b"", deadline_ms=in_s(network, 600))
@@ -359,9 +358,9 @@ def test_asker_that_is_cancelled_cancels_the_handler() -> None:
         await pass_s(1)
         asking.cancel()
         await pass_s(1)
+        return handler.started, handler.cancelled
 
-    run(world)
-    assert (handler.started, handler.cancelled) == (1, 1)
+    assert run(world) == (1, 1)
 
 
 def test_request_that_is_cancelled_at_once_leaves_nothing_behind() -> None:
@@ -676,6 +675,32 @@ def test_flood_of_notices_ends_the_link() -> None:
     assert run(world) == "overloaded"
 
 
+@pytest.mark.parametrize("size", [10_001, 100_000])
+def test_notice_above_the_bound_ends_the_link(size: int) -> None:
+    """There is no answer by which to refuse it."""
+
+    async def world(network: Network) -> str:
+        limits = LinkLimits(max_message_bytes=10_000)
+        near, far = await pair(network, far_limits=limits)
+        near.notify(bytes(size))
+        return await far.wait_closed()
+
+    assert run(world) == "overloaded"
+
+
+def test_notices_that_were_handled_take_no_room() -> None:
+    """A link that lives for months takes any number of them."""
+
+    async def world(network: Network) -> bool:
+        near, far = await pair(network, far_limits=LinkLimits(max_bytes_in=10_000))
+        for _ in range(100):
+            near.notify(bytes(9_000))
+            await pass_s(1)
+        return far.up
+
+    assert run(world)
+
+
 def test_notices_without_a_handler_are_dropped() -> None:
     """A party that does not care still keeps its link."""
 
@@ -694,7 +719,8 @@ MISDEEDS = {
     "arbitrary bytes": [b"\x00" * 20],
     "request on a stream of ours": [request(2)],
     "notice on a stream of ours": [encode(frames.NOTICE, 0, 2, b"")],
-    "request on a stream in use": [request(1), request(1)],
+    "request on a stream in use": [request(1) + request(1)],
+    "request on a stream that is being answered": [request(1), request(1)],
     "request on a stream half received": [
         encode_size(frames.REQUEST, 1, 100_000),
         request(1),
@@ -727,6 +753,23 @@ def test_peer_that_breaks_the_protocol_loses_the_link(misdeed: list[bytes]) -> N
         return await peer.read_close(), await far.wait_closed()
 
     assert run(world) == ("malformed", "malformed")
+
+
+@pytest.mark.parametrize("flags", [0, frames.PROBLEM])
+def test_second_answer_loses_the_link(flags: int) -> None:
+    """The attack: announce one answer and send another."""
+
+    async def world(network: Network) -> str:
+        peer, far = await raw_peer(network, hub(network, FAR))
+        asking = asyncio.ensure_future(far.request(b"", deadline_ms=in_s(network, 60)))
+        stream = (await peer.read()).stream
+        await peer.send(encode_size(frames.ANSWER, stream, 100_000))
+        await peer.send(encode(frames.ANSWER, flags, stream, b"other"))
+        with pytest.raises(LinkLost) as caught:
+            await asking
+        return caught.value.reason
+
+    assert run(world) == "malformed"
 
 
 @pytest.mark.parametrize(
@@ -786,7 +829,7 @@ def test_loss_of_the_link_cancels_the_handlers_of_the_peer() -> None:
     """Nobody works for an asker that cannot hear."""
     handler = Stuck()
 
-    async def world(network: Network) -> None:
+    async def world(network: Network) -> tuple[int, int]:
         near, far = await pair(network, handler)
         asking = asyncio.ensure_future(near.request(b"", deadline_ms=in_s(network, 60)))
         await pass_s(1)
@@ -794,9 +837,9 @@ def test_loss_of_the_link_cancels_the_handlers_of_the_peer() -> None:
         await far.wait_closed()
         with pytest.raises(LinkLost):
             await asking
+        return handler.started, handler.cancelled
 
-    run(world)
-    assert (handler.started, handler.cancelled) == (1, 1)
+    assert run(world) == (1, 1)
 
 
 def test_closing_tells_the_peer() -> None:
@@ -883,6 +926,20 @@ def test_endpoint_closes_all_its_links() -> None:
         return len(broker.links), await near.wait_closed()
 
     assert run(world) == (0, "peer-closed")
+
+
+def test_hub_that_is_closed_opens_no_more_links() -> None:
+    """A handshake that ends while a node stops does not keep it alive."""
+
+    async def world(network: Network) -> tuple[str, int]:
+        clinic = hub(network, NEAR)
+        broker = hub(network, FAR)
+        await broker.close()
+        url = network.listen(FAR, broker.serve)
+        link = await clinic.dial(await network.connector(NEAR)(url))
+        return await link.wait_closed(), len(broker.links)
+
+    assert run(world) == ("peer-closed", 0)
 
 
 def test_observers_learn_of_links_that_come_and_go() -> None:

@@ -295,7 +295,7 @@ async def test_loopback_without_tls_needs_permission() -> None:
 )
 async def test_other_addresses_without_tls_are_never_dialed(url: str) -> None:
     """The attack: an announcement that talks a node out of TLS."""
-    with pytest.raises(CannotConnect):
+    with pytest.raises(CannotConnect, match="links need wss"):
         await dial(url, allow_plain=True)
 
 

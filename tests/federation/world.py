@@ -183,14 +183,15 @@ class Node:
         return await self.endpoint.ask(target, Kind.READ, Read(), about, **options)
 
     async def ask(
-        self, target: Target, query: Query, kind: Kind = Kind.MANAGE
+        self, other: Node | Target, query: Query, kind: Kind = Kind.MANAGE
     ) -> Answer | Refused:
         """Ask something that is about no dataset."""
+        target = other.target(consent="") if isinstance(other, Node) else other
         return await self.endpoint.ask(target, kind, query)
 
-    async def ping(self, target: Target) -> Answer | Refused:
+    async def ping(self, other: Node | Target) -> Answer | Refused:
         """Prove the way."""
-        return await self.ask(target, Ping())
+        return await self.ask(other, Ping())
 
     async def serve(self, peer: Peer, payload: bytes) -> bytes:
         """Answer what comes over a link."""
@@ -207,8 +208,9 @@ class Node:
     async def _released(self, asked: Asked) -> Reply:
         self.asked.append(asked)
         serial = uuid7(asked.now_ms, self.city.world.entropy(10))
+        nameless = RecordId(f"urn:machikura:{self.city.id}::{serial}")
         record = WireRecord(
-            id=RecordId.of(self.node, serial),
+            id=nameless if asked.header.member else RecordId.of(self.node, serial),
             dataset_type=CHECKUP,
             version=1,
             content=CONTENT,
@@ -460,6 +462,7 @@ class World:
                 for peer, link in list(city.broker.peers.all()):
                     if peer.city == city.id:
                         continue
+                    self.clock.move(1)
                     for notice in city.broker.announcer.for_neighbor(peer.city):
                         link.notify(notice)
                         news += 1

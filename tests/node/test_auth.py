@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import uvloop
 from aiohttp import ClientSession, UnixConnector, web
+from aiohttp.typedefs import Handler
 from pytest_aiohttp import AiohttpServer
+from sqlalchemy import Connection
 
 from node import clients
 from node.auth import Caller, CallerKind, Gate, bind_admin_socket
@@ -46,20 +48,18 @@ def make_gate(database: Database, clock: SetClock, admin_socket: Path) -> Gate:
 def make_app(gate: Gate) -> web.Application:
     """Return an application with an endpoint for each kind of permission."""
 
-    def endpoint(
-        scope: Scope | None, resident: bool
-    ) -> Callable[[web.Request], web.Response]:
+    def endpoint(scope: Scope | None, resident: bool) -> Handler:
         async def handler(request: web.Request) -> web.Response:
             caller = await gate.admit(request, scope=scope, resident=resident)
             return web.json_response([caller.kind, caller.name, len(caller.scopes)])
 
-        return handler  # type: ignore[return-value]  # aiohttp's own kind of handler
+        return handler
 
     app = web.Application(middlewares=[problem_middleware(CountedEntropy())])
-    app.router.add_get("/open", endpoint(None, False))  # type: ignore[arg-type]  # see above
-    app.router.add_get("/read", endpoint(Scope.RECORDS_READ, False))  # type: ignore[arg-type]  # see above
-    app.router.add_get("/mine", endpoint(None, True))  # type: ignore[arg-type]  # see above
-    app.router.add_get("/both", endpoint(Scope.CONSENTS_READ, True))  # type: ignore[arg-type]  # see above
+    app.router.add_get("/open", endpoint(None, False))
+    app.router.add_get("/read", endpoint(Scope.RECORDS_READ, False))
+    app.router.add_get("/mine", endpoint(None, True))
+    app.router.add_get("/both", endpoint(Scope.CONSENTS_READ, True))
     return app
 
 
@@ -86,7 +86,7 @@ class Api:
         entropy = CountedEntropy()
         asked = frozenset(scopes)
 
-        def issue(connection: clients.Connection) -> str:
+        def issue(connection: Connection) -> str:
             now_ms = self.clock.now_ms()
             clients.add(
                 connection, "emr", "Records", asked, now_ms=now_ms, entropy=entropy
@@ -255,7 +255,7 @@ def test_socket_left_by_a_crash_is_replaced(tmp_path: Path) -> None:
     assert path.exists()
     with bind_admin_socket(path) as listener, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-        assert listener.accept()[0].close() is None
+        listener.accept()[0].close()
 
 
 def test_socket_of_a_running_node_is_not_taken(tmp_path: Path) -> None:

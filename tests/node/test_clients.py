@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import Connection, Engine
 
@@ -15,9 +17,10 @@ READ = frozenset({Scope.RECORDS_READ})
 
 
 @pytest.fixture
-def connection(engine: Engine) -> Connection:
+def connection(engine: Engine) -> Iterator[Connection]:
     """Return a connection to a database with all tables."""
-    return engine.connect()
+    with engine.connect() as connection:
+        yield connection
 
 
 def add(connection: Connection, name: str = "emr") -> str:

@@ -188,6 +188,12 @@ def test_written_file_has_every_setting_and_reads_back(tmp_path: Path) -> None:
     assert all(f"{key} = " in text for key in keys)
 
 
+def test_unknown_setting_cannot_be_written() -> None:
+    """It would be lost without a word."""
+    with pytest.raises(BadSettings, match=r"api\.prot"):
+        render_file({"data_dir": ".", "api.prot": 1})
+
+
 def test_commented_defaults_are_the_defaults(tmp_path: Path) -> None:
     """Taking away every # changes nothing, so a comment can be trusted."""
     chosen = {"data_dir": "/d", "node.id": "hoshino/clinic"}

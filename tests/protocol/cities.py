@@ -19,6 +19,7 @@ from protocol.membership import (
     MEMBERSHIP,
     OPERATING,
     DataClass,
+    JoinRequest,
     MemberKey,
     Membership,
     OperatingCertificate,
@@ -212,6 +213,24 @@ def agreement_body(a: City = HOSHINO, b: City = MINATO) -> AgreementBody:
         starts=NOW - 1000,
         ends=NOW + 1_000_000,
     )
+
+
+def join_request(suite: Suite = Suite.HYBRID, **changes: object) -> str:
+    """Return the request of a bakery to join Hoshino, with changes."""
+    request = JoinRequest(
+        iss="hoshino/bakery",
+        aud="hoshino",
+        jti="join 1",
+        iat=NOW,
+        exp=NOW + 600,
+        sub=HOSHINO.node("bakery"),
+        title={"ja": "パン屋"},
+        key=signing("bakery", suite).public.jwk,
+        sealing=opening("bakery", suite).public.document,
+        roles=(Role.VAULT,),
+    )
+    token = sign(signing("bakery", suite), "join-request", request).token
+    return resign(token, "join-request", signing("bakery", suite), **changes)
 
 
 def announcement(

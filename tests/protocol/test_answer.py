@@ -13,7 +13,6 @@ from protocol.answer import (
     AnswerBody,
     AnswerEnvelope,
     AnswerType,
-    Done,
     Result,
     prepend_hop,
 )
@@ -232,4 +231,3 @@ def test_adding_a_hop_changes_nothing_else(data: bytes, line: bytes) -> None:
     after = AnswerEnvelope.unpack(longer, LIMIT)
     assert (after.hops, after.payload) == (line + before.hops, before.payload)
     assert after.type is before.type
-    assert Done().op == "done"

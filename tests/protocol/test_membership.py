@@ -19,12 +19,10 @@ from protocol.membership import (
     MEMBERSHIP,
     OPERATING,
     JoinRequest,
-    Role,
     verify_member_key,
     verify_membership,
     verify_operating,
 )
-from protocol.signature import sign
 from protocol.suites import Suite
 from tests.protocol.cities import (
     HOSHINO,
@@ -33,7 +31,7 @@ from tests.protocol.cities import (
     SKEW,
     STRICT_CITY,
     City,
-    opening,
+    join_request,
     resign,
     signing,
 )
@@ -220,24 +218,6 @@ def test_qualification_counts_until_its_end() -> None:
     assert not member.model_copy(update={"qualifications": ()}).qualified(
         ("privacy-mark",), NOW
     )
-
-
-def join_request(suite: Suite = Suite.HYBRID, **changes: object) -> str:
-    """Return a join request of a new node."""
-    request = JoinRequest(
-        iss="hoshino/bakery",
-        aud="hoshino",
-        jti="join 1",
-        iat=NOW,
-        exp=NOW + 600,
-        sub=HOSHINO.node("bakery"),
-        title={"ja": "パン屋"},
-        key=signing("bakery", suite).public.jwk,
-        sealing=opening("bakery", suite).public.document,
-        roles=(Role.VAULT,),
-    )
-    token = sign(signing("bakery", suite), "join-request", request).token
-    return resign(token, "join-request", signing("bakery", suite), **changes)
 
 
 @pytest.mark.parametrize("suite", list(Suite))

@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from protocol.answer import Stored
-from protocol.ids import NodeId, RecordId
-from protocol.request import WireRecord
-from tests.vault.world import NOW_MS, World, consent, exchange
+from tests.vault.world import (
+    NOW_MS,
+    SHOP,
+    THERE,
+    World,
+    consent,
+    exchange,
+    push,
+    wire,
+)
 from vault.errors import (
     Conflict,
     NotFound,
@@ -18,15 +25,12 @@ from vault.errors import (
     Rejected,
     UnknownDatasetType,
 )
-from vault.intake import DAY_S, Delivery, Outcome
+from vault.intake import DAY_S, Outcome
 from vault.keyring import NOBODY, SubjectId
 from vault.queries import Held
 from vault.sealed_record import OpenRecord
 from vault.tables import records
 
-SHOP = NodeId("minato/energy")
-THERE = RecordId("urn:machikura:minato:energy:0199c000-0000-7000-8000-00000000000a")
-FIELDS = frozenset({"date", "note"})
 LARGEST = 1 << 20
 
 
@@ -180,28 +184,6 @@ def test_correction_needs_the_version_it_was_made_on(world: World) -> None:
 
 
 # What other organizations push.
-
-
-def wire(**changes: Any) -> WireRecord:
-    """Return a pushed record."""
-    values: dict[str, Any] = {
-        "id": THERE,
-        "dataset_type": "health.checkup",
-        "version": 1,
-        "content": '{"date":"2025-04-01","note":"pushed"}',
-    }
-    return WireRecord(**{**values, **changes})
-
-
-def push(world: World, subject: SubjectId, *pushed: WireRecord, **terms: Any) -> Stored:
-    """Take in pushed records."""
-    agreed = consent(retention_days=terms.pop("days", None))
-    delivery = Delivery(SHOP, exchange(1), agreed, "health.checkup", FIELDS)
-    return world.write(
-        lambda c: world.vault.intake.receive(
-            c, pushed, subject=subject, delivery=delivery, now_ms=NOW_MS
-        )
-    )
 
 
 def received(world: World, subject: SubjectId) -> list[OpenRecord]:

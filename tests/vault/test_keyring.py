@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -136,6 +138,21 @@ def test_memory_holds_a_bounded_number_of_keys(world: World) -> None:
     for _ in range(2):
         world.read(lambda c: [vault.keyring.person(c, p) for p in people])
     assert len(vault.keyring._cache) == 3
+
+
+def test_key_read_while_its_person_is_erased_is_not_kept(world: World) -> None:
+    """The reader was a moment too early; the next one must ask the database."""
+    person = world.person()
+    world.restart()
+    keyring = world.vault.keyring
+    with world.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(lambda statement: keyring.forget(person))
+        keyring.person(connection, person)
+        driver.set_trace_callback(None)
+    world.write(lambda c: c.execute(person_keys.update().values(wrapped=None)))
+    with pytest.raises(Erased):
+        world.read(lambda c: keyring.person(c, person))
 
 
 def test_words_of_an_index_do_not_blend() -> None:

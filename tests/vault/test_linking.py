@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.vault.world import HANDLE, NOW_MS, World, grant
+from tests.vault.world import (
+    CONSENT_ID,
+    HANDLE,
+    NOW_MS,
+    World,
+    consent,
+    grant,
+    keep,
+)
 from vault.errors import Conflict, Erased
 from vault.keyring import SubjectId
 from vault.queries import Held
@@ -32,6 +40,7 @@ def test_data_that_came_by_push_joins_the_patient(world: World) -> None:
     record = world.store(pushed, {"note": "pushed"}, "s1").record
     world.store(pushed, {"note": "changed"}, "s1")
     world.commit(world.prepare(pushed))
+    keep(world, pushed, consent())
     patient = world.person("P-1")
     assert link(world, "P-1") == patient
     world.restart()
@@ -40,6 +49,9 @@ def test_data_that_came_by_push_joins_the_patient(world: World) -> None:
     assert b"changed" in versions[1].content
     history = world.read(lambda c: world.vault.provisions.of_subject(c, patient))
     assert [entry.role for entry in history] == ["provision"]
+    kept = world.read(lambda c: world.vault.ledger.package(c, CONSENT_ID))
+    assert kept is not None
+    assert kept.subject == patient
     with pytest.raises(Erased):
         world.read(lambda c: world.vault.keyring.person(c, pushed))
     counts = world.read(lambda c: world.vault.queries.counts(c, patient, Held.OWN))

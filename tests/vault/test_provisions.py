@@ -9,31 +9,18 @@ import pytest
 
 from protocol.errors import CannotOpen, Replayed
 from protocol.ids import DatasetTypeName, NodeId, PurposeName
-from protocol.provision import ProvisionRecord
-from tests.vault.world import CONSENT_ID, DIGEST, NOW_MS, PHARMACY, World, exchange
+from tests.vault.world import (
+    DIGEST,
+    NOW_MS,
+    PHARMACY,
+    World,
+    exchange,
+    provision,
+    write_history,
+)
 from vault.holdings import holdings
-from vault.keyring import SubjectId
 from vault.provisions import RefusalRecord
 from vault.tables import provisions
-
-
-def provision(number: int, **changes: Any) -> ProvisionRecord:
-    """Return the record of release `number`, a second after the one before."""
-    values: dict[str, Any] = {
-        "role": "provision",
-        "exchange": exchange(number),
-        "at_ms": NOW_MS + number * 1000,
-        "counterparty": PHARMACY,
-        "consent": CONSENT_ID,
-        "consent_version": 1,
-        "purpose": "treatment",
-        "dataset_type": "health.checkup",
-        "fields": ("date",),
-        "records": (),
-        "request": DIGEST,
-        "answer": DIGEST,
-    }
-    return ProvisionRecord(**{**values, **changes})
 
 
 def refusal(number: int) -> RefusalRecord:
@@ -47,18 +34,11 @@ def refusal(number: int) -> RefusalRecord:
     )
 
 
-def write(world: World, person: SubjectId, *records: ProvisionRecord) -> None:
-    """Write records of releases."""
-    with world.engine.begin() as connection:
-        for record in records:
-            world.vault.provisions.write(connection, person, record)
-
-
 def test_history_is_newest_first_and_paged(world: World) -> None:
     """The portal shows a page at a time."""
     person = world.person()
     records = [provision(n) for n in range(5)]
-    write(world, person, *records)
+    write_history(world, person, *records)
     read = world.vault.provisions.of_subject
     first = world.read(lambda c: read(c, person, limit=2))
     rest = world.read(lambda c: read(c, person, before_ms=first[-1].at_ms))
@@ -68,7 +48,7 @@ def test_history_is_newest_first_and_paged(world: World) -> None:
 def test_history_is_of_one_person(world: World) -> None:
     """Nobody sees another's."""
     one, other = world.person("P-1"), world.person("P-2")
-    write(world, one, provision(1))
+    write_history(world, one, provision(1))
     assert world.read(lambda c: world.vault.provisions.of_subject(c, other)) == []
 
 
@@ -76,20 +56,20 @@ def test_both_roles_of_an_exchange_have_their_place(world: World) -> None:
     """A node that asks itself keeps both sides; each only once."""
     person = world.person()
     reception = provision(1, role="reception")
-    write(world, person, provision(1), reception)
+    write_history(world, person, provision(1), reception)
     found = world.read(
         lambda c: world.vault.provisions.find(c, exchange(1), "reception")
     )
     assert found == reception
     for again in (provision(1), reception):
         with pytest.raises(Replayed):
-            write(world, person, again)
+            write_history(world, person, again)
 
 
 def test_known_exchange_is_recognized_early(world: World) -> None:
     """Before the work is done; the insert stays the judge."""
     person = world.person()
-    write(world, person, provision(1))
+    write_history(world, person, provision(1))
     known = world.vault.provisions.is_known
     assert world.read(lambda c: known(c, exchange(1), "provision"))
     assert not world.read(lambda c: known(c, exchange(1), "reception"))
@@ -110,7 +90,7 @@ def test_sharing_is_counted_by_recipient_purpose_and_consent(world: World) -> No
     """The resident sees how often and when last; refusals do not count."""
     person = world.person()
     other = {"counterparty": NodeId("minato/energy"), "purpose": "statistics"}
-    write(world, person, provision(1), provision(2), provision(3, **other))
+    write_history(world, person, provision(1), provision(2), provision(3, **other))
     world.write(lambda c: world.vault.provisions.refuse(c, person, refusal(4)))
     found = world.read(lambda c: world.vault.provisions.sharing(c, person))
     (name, shared) = next(iter(found.items()))
@@ -161,7 +141,7 @@ def test_holdings_tell_what_is_held_and_with_whom_it_is_shared(world: World) -> 
 def test_altered_history_is_noticed(world: World, altered: dict[str, Any]) -> None:
     """No column can be changed behind the person's back."""
     person = world.person()
-    write(world, person, provision(1))
+    write_history(world, person, provision(1))
     world.write(lambda c: c.execute(provisions.update().values(altered)))
     with pytest.raises(CannotOpen):
         world.read(lambda c: world.vault.provisions.of_subject(c, person))
@@ -177,7 +157,7 @@ def test_recipient_purpose_and_consent_do_not_stand_on_the_disk(world: World) ->
         "fields": ("canary-field",),
         "route": ("canary/broker",),
     }
-    write(world, person, provision(1, **canary))
+    write_history(world, person, provision(1, **canary))
     disk = world.bytes_on_disk()
     assert exchange(1).encode() in disk
     assert b"canary" not in disk
@@ -186,7 +166,7 @@ def test_recipient_purpose_and_consent_do_not_stand_on_the_disk(world: World) ->
 def test_old_history_is_purged(world: World) -> None:
     """After the legal period."""
     person = world.person()
-    write(world, person, provision(1), provision(5))
+    write_history(world, person, provision(1), provision(5))
     before = NOW_MS + 3000
     assert world.write(lambda c: world.vault.provisions.purge(c, before)) == 1
     found = world.read(lambda c: world.vault.provisions.of_subject(c, person))

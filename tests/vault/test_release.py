@@ -17,7 +17,6 @@ from protocol.ids import NodeId, PurposeName, RecordId
 from protocol.provision import ProvisionRecord
 from protocol.request import Read, WireRecord
 from protocol.status import Status
-from tests.vault.test_intake import push, wire
 from tests.vault.world import (
     CHECKUP,
     CLINIC,
@@ -31,7 +30,9 @@ from tests.vault.world import (
     exchange,
     freshness,
     membership,
+    push,
     scope,
+    wire,
 )
 from vault.keyring import SubjectId
 from vault.provisions import RefusalRecord
@@ -179,6 +180,23 @@ def test_range_and_limit_are_kept(world: World) -> None:
     assert not result.more
 
 
+def test_large_records_leave_in_several_answers(world: World) -> None:
+    """An answer has a bounded size, and every record fits into one of its own."""
+    person = world.person()
+    named = tuple(
+        world.store(person, {"date": f"2025-04-0{day}", "note": "x" * 600}).record
+        for day in (1, 2, 3, 4, 5)
+    )
+    world.vault = world.assemble(max_answer_bytes=1500)
+    for query in (Read(), Read(records=named)):
+        result = world.prepare(person, query).result
+        assert [r.id for r in result.records] == list(named[:2])
+        assert result.more
+    world.vault = world.assemble(max_answer_bytes=1)
+    result = world.prepare(person, Read(since="2025-04-05")).result
+    assert (len(result.records), result.more) == (1, False)
+
+
 def test_time_that_is_none_is_malformed(world: World) -> None:
     """The requester is told that it asked wrongly."""
     with pytest.raises(Malformed):
@@ -265,10 +283,10 @@ def test_received_record_is_not_released_as_an_own_one(world: World) -> None:
     person = world.person()
     push(world, person, wire())
     assert released(world, person) == []
-    again = {"operation": Operation.RE_PROVIDE}
-    assert world.prepare(person, **again) == Deny("consent-operation")
-    agreed = consent(operations=(Operation.RE_PROVIDE,))
-    found = released(world, person, consent=agreed, **again)
+    again = Operation.RE_PROVIDE
+    assert world.prepare(person, operation=again) == Deny("consent-operation")
+    agreed = consent(operations=(again,))
+    found = released(world, person, consent=agreed, operation=again)
     assert [content(r)["note"] for r in found] == ["pushed"]
     assert found[0].id.node == CLINIC
 

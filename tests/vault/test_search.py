@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.vault.world import CHECKUP, World
+from tests.vault.world import CHECKUP, World, push, wire
 from vault.errors import NotFound
 from vault.keyring import SubjectId
 from vault.tables import metadata, record_attributes, record_sources
@@ -57,6 +57,14 @@ def test_indexes_are_made_anew_after_a_restore(world: World) -> None:
     count = world.write(lambda c: world.vault.search.rebuild(c, world.vault.types))
     assert (count, find(world, "A")) == (1, [record])
     assert world.store(person, {"result": "A"}, "s").outcome == "known"
+
+
+def test_received_record_is_known_again_after_a_restore(world: World) -> None:
+    """Its origin is inside the seal, so the index can be made from it."""
+    person = world.person()
+    push(world, person, wire())
+    world.write(lambda c: world.vault.search.rebuild(c, world.vault.types))
+    assert push(world, person, wire()).known == 1
 
 
 def test_indexes_are_no_part_of_a_backup() -> None:

@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from protocol.answer import Stored
 from protocol.canonical import b64url
 from protocol.consent import (
+    CONSENT,
     Consent,
     Evidence,
     Notice,
@@ -26,13 +28,16 @@ from protocol.consent import (
 )
 from protocol.dataset import DatasetType
 from protocol.decision import Case, Freshness
-from protocol.ids import ExchangeId, NodeId, uuid7
+from protocol.ids import ExchangeId, NodeId, RecordId, uuid7
 from protocol.location import LinkGrant
 from protocol.membership import DataClass, Membership, Qualification, Role
-from protocol.request import Read
+from protocol.provision import ProvisionRecord
+from protocol.request import ConsentPackage, Read, WireRecord
 from protocol.sealed import PublicSealingKey
+from protocol.signature import sign
 from protocol.status import StatusList, pack
-from protocol.suites import Suite
+from protocol.suites import SigningKey, Suite
+from vault.intake import Delivery
 from vault.keyring import SubjectId
 from vault.parts import Vault
 from vault.release import Asked, Prepared
@@ -44,7 +49,10 @@ NOW = 1_760_000_000
 NOW_MS = NOW * 1000
 CLINIC = NodeId("hoshino/clinic")
 PHARMACY = NodeId("hoshino/pharmacy")
+KEY = SigningKey(Suite.HYBRID, b"k" * 48)
 HALL = NodeId("hoshino/hall")
+SHOP = NodeId("minato/energy")
+THERE = RecordId("urn:machikura:minato:energy:0199c000-0000-7000-8000-00000000000a")
 DIGEST = b64url(bytes(32))
 HANDLE = "h" * 43
 CONSENT_ID = "0199c000-0000-7000-8000-00000000c0de"
@@ -286,3 +294,66 @@ def case(**changes: Any) -> Case:
         "subject_bound": True,
     }
     return Case(**{**values, **changes})
+
+
+def wire(**changes: Any) -> WireRecord:
+    """Return a pushed record."""
+    values: dict[str, Any] = {
+        "id": THERE,
+        "dataset_type": "health.checkup",
+        "version": 1,
+        "content": '{"date":"2025-04-01","note":"pushed"}',
+    }
+    return WireRecord(**{**values, **changes})
+
+
+def push(world: World, subject: SubjectId, *pushed: WireRecord, **terms: Any) -> Stored:
+    """Take in pushed records."""
+    agreed = consent(retention_days=terms.pop("days", None))
+    fields = frozenset({"date", "note"})
+    delivery = Delivery(SHOP, exchange(1), agreed, "health.checkup", fields)
+    return world.write(
+        lambda c: world.vault.intake.receive(
+            c, pushed, subject=subject, delivery=delivery, now_ms=NOW_MS
+        )
+    )
+
+
+def keep(
+    world: World, person: SubjectId, agreed: Consent, ticket: str = "ticket"
+) -> bool:
+    """Keep a consent package."""
+    package = ConsentPackage(
+        consent=sign(KEY, CONSENT, agreed).token, own_ticket=ticket, holders=()
+    )
+    return world.write(
+        lambda c: world.vault.ledger.keep_package(
+            c, subject=person, consent=agreed, package=package, now_ms=NOW_MS
+        )
+    )
+
+
+def provision(number: int, **changes: Any) -> ProvisionRecord:
+    """Return the record of release `number`, a second after the one before."""
+    values: dict[str, Any] = {
+        "role": "provision",
+        "exchange": exchange(number),
+        "at_ms": NOW_MS + number * 1000,
+        "counterparty": PHARMACY,
+        "consent": CONSENT_ID,
+        "consent_version": 1,
+        "purpose": "treatment",
+        "dataset_type": "health.checkup",
+        "fields": ("date",),
+        "records": (),
+        "request": DIGEST,
+        "answer": DIGEST,
+    }
+    return ProvisionRecord(**{**values, **changes})
+
+
+def write_history(world: World, person: SubjectId, *records: ProvisionRecord) -> None:
+    """Write records of releases."""
+    with world.engine.begin() as connection:
+        for record in records:
+            world.vault.provisions.write(connection, person, record)

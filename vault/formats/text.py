@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 UNREADABLE: Final = "\ufffd"
 
 _PIECE: Final = 64 << 10
+# What is no character, and what the codec puts for bytes that cp932 leaves undefined.
+_NO_CHARACTER: Final = re.compile("[\ufffd\x80-\x9f\uf8f0-\uf8f3]")
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -66,14 +69,17 @@ def lines(stream: BinaryIO, encoding: str | None, max_characters: int) -> Iterat
 
 def _decoded(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
     """Yield text with every line end as a line feed."""
-    piece = stream.read(_PIECE) or b""
+    piece = _piece(stream)
     if not piece:
         raise Unreadable("empty-file")
-    name = encoding or _marked(piece)
-    if piece.startswith(NOT_TEXT) or (name is None and b"\0" in piece):
+    name = _marked(piece) or encoding
+    # A stray zero byte costs its row; many of them are not text, or UTF-16 that does
+    # not say so.
+    zeros = piece.count(0) if name is None else 0
+    if piece.startswith(NOT_TEXT) or zeros > 1 + len(piece) // 100:
         raise Unreadable("not-text")
     while name is None and piece.isascii():
-        following = stream.read(_PIECE) or b""
+        following = _piece(stream)
         if not following:
             name = "utf-8"
             break
@@ -83,39 +89,50 @@ def _decoded(stream: BinaryIO, encoding: str | None) -> Iterator[str]:
             ready, piece = ready[:-1], b"\r" + piece
         yield ready.decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
     if name is None:
-        more = stream.read(_PIECE) or b""
+        more = _piece(stream)
         piece += more
-        name = guess(piece)
-    if name == "utf-8" and piece.startswith(codecs.BOM_UTF8):
-        name = "utf-8-sig"
+        name = guess(piece, is_whole=len(more) < _PIECE)
+    if name == "utf-16" and _marked(piece) is None:
+        name = "utf-16-le"
     inner = codecs.getincrementaldecoder(name)(errors="replace")
     decoder = io.IncrementalNewlineDecoder(inner, translate=True)
     while piece:
         yield decoder.decode(piece)
-        piece = stream.read(_PIECE) or b""
+        piece = _piece(stream)
     yield decoder.decode(b"", final=True)
+
+
+def _piece(stream: BinaryIO) -> bytes:
+    """Read a whole piece from a stream that may give less at a time."""
+    parts: list[bytes] = []
+    missing = _PIECE
+    while missing and (part := stream.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
 
 
 def _marked(piece: bytes) -> str | None:
     return next((name for mark, name in _MARKS if piece.startswith(mark)), None)
 
 
-def guess(piece: bytes) -> str:
+def guess(piece: bytes, *, is_whole: bool = True) -> str:
     """Return the encoding of a piece that holds a non-ASCII byte.
+
+    Args:
+        piece: the file, or its first part with such a byte.
+        is_whole: whether it may not end inside a character.
 
     Raises:
         Unreadable: undecodable-file, where neither encoding makes sense of most of it.
     """
-    faults: dict[str, float] = {}
-    for name in ("utf-8", "cp932"):
-        # The piece may end inside a character: the decoder keeps that part back.
-        text = codecs.getincrementaldecoder(name)(errors="replace").decode(piece)
+    for name, most in (("utf-8", 0.2), ("cp932", 0.5)):
+        decoder = codecs.getincrementaldecoder(name)(errors="replace")
+        text = decoder.decode(piece, final=is_whole)
         foreign = sum(not character.isascii() for character in text)
-        wrong = text.count(UNREADABLE)
-        faults[name] = wrong / foreign if foreign else 0.0
-        if wrong == 0:
+        # An intact UTF-8 file may hold the replacement character itself.
+        if name == "utf-8" and text.encode() == piece:
             return name
-    best = min(faults, key=lambda name: faults[name])
-    if faults[best] > 0.5:
-        raise Unreadable("undecodable-file")
-    return best
+        if len(_NO_CHARACTER.findall(text)) <= most * foreign:
+            return name
+    raise Unreadable("undecodable-file")

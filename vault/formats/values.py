@@ -155,11 +155,13 @@ def number(text: str, unit: str | None = None) -> int | float:
     if not _NUMBER.fullmatch(folded) or not re.search(r"\d", folded.partition("e")[0]):
         raise BadValue("number-invalid")
     digits = folded.replace(",", "")
-    whole = re.fullmatch(r"[+-]?\d{1,20}", digits)
-    found = int(digits) if whole else float(digits)
-    if not math.isfinite(found) or (whole and abs(found) > MAX_SAFE_INTEGER):
-        raise BadValue("number-too-large")
-    return found
+    found = float(digits)
+    if not re.fullmatch(r"[+-]?\d+", digits):
+        if math.isfinite(found):
+            return found
+    elif abs(found) <= MAX_SAFE_INTEGER:
+        return int(digits)
+    raise BadValue("number-too-large")
 
 
 def _integer(text: str, column: Column) -> int:

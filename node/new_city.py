@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets up a city: root key (to be kept offline), broker node, city card.
+
+folder/city-root.key   the root key, sealed under its passphrase: take it offline
+folder/broker/         the broker's data folder
+folder/city-card.json  what members and other cities need; nothing secret
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from identity.root import RootKey, create_root, fingerprint
+from node.city_root import CityCard, write_root
+from node.config import Settings
+from node.database import InlineDatabase
+from node.founding import found_city
+from node.keys import OPERATING, create_keys
+from node.new_node import Answers, create
+from node.schema import prepare
+from node.sqlite import file_engine
+from protocol.ids import CityId, MunicipalCode, NodeId
+from protocol.membership import Role
+from protocol.suites import Suite
+
+ROOT_KEY_FILE = "city-root.key"
+CARD_FILE = "city-card.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityAnswers:
+    """What the city's operator decides.
+
+    Attributes:
+        city: its id.
+        code: municipal code, where it has one.
+        title_ja, title_en: its name.
+        suite: algorithms of the city.
+        hosts: names and addresses under which its broker is reached.
+        port: where the broker listens for links.
+        key_file: master key of the broker node; made if it is missing.
+        contact: whom other cities call.
+        settings: further settings of the broker, by dotted name.
+    """
+
+    city: CityId
+    code: MunicipalCode | None = None
+    title_ja: str = ""
+    title_en: str = ""
+    suite: Suite = Suite.HYBRID
+    hosts: tuple[str, ...] = ("localhost",)
+    port: int = 8443
+    key_file: Path
+    contact: str = ""
+    settings: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True)
+class NewCity:
+    """What was made."""
+
+    card: CityCard
+    card_file: Path
+    root_file: Path
+    broker: Settings
+    fingerprint: str
+
+
+def create_city(
+    answers: CityAnswers,
+    folder: Path,
+    passphrase: bytes,
+    *,
+    now_ms: int,
+    entropy: Callable[[int], bytes],
+) -> NewCity:
+    """Set up a city in `folder`.
+
+    Raises:
+        Conflict: there is a root key already; it is never replaced.
+        Misuse: the passphrase is shorter than 12 bytes.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root_file = folder / ROOT_KEY_FILE
+    root = create_root(
+        root_file, answers.city, answers.suite, passphrase, entropy=entropy
+    )
+    node = NodeId(f"{answers.city}/broker")
+    url = f"wss://{answers.hosts[0]}:{answers.port}/link"
+    made = create(
+        Answers(
+            node=node,
+            title_ja=answers.title_ja,
+            title_en=answers.title_en,
+            roles=(Role.BROKER, Role.DIRECTORY),
+            suite=answers.suite,
+            key_file=answers.key_file,
+            hosts=answers.hosts,
+            settings=(
+                ("link.port", answers.port),
+                ("link.public_url", url),
+                *answers.settings,
+            ),
+        ),
+        folder / "broker",
+        now_ms=now_ms,
+        entropy=entropy,
+    )
+    operating = _found(made.settings, root, now_ms // 1000, entropy)
+    card = CityCard(
+        city=answers.city,
+        code=answers.code,
+        title={
+            language: title
+            for language, title in (("ja", answers.title_ja), ("en", answers.title_en))
+            if title
+        },
+        root=root.signer.public.jwk,
+        operating=operating,
+        brokers=(f"{node}@{url}",),
+        contact=answers.contact,
+    )
+    card_file = folder / CARD_FILE
+    card.write(card_file)
+    return NewCity(
+        card, card_file, root_file, made.settings, fingerprint(root.signer.public)
+    )
+
+
+def _found(
+    settings: Settings, root: RootKey, now: int, entropy: Callable[[int], bytes]
+) -> str:
+    """Certify the operating key, admit the broker; return the certificate."""
+    write_root(settings.root_key_file, root.signer.public)
+    keys = create_keys(settings, entropy)
+    if not keys.has(OPERATING):
+        keys.create_signing(OPERATING, settings.suite)
+    engine = file_engine(settings.database_file)
+    prepare(engine)
+
+    async def found() -> str:
+        database = InlineDatabase(engine)
+        try:
+            shown = await found_city(
+                settings, keys, root, database, now=now, entropy=entropy
+            )
+            return shown.operating
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(found())
+    finally:
+        engine.dispose()

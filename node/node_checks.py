@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must be well for a node to work: one register for /readyz and doctor."""
+
+from __future__ import annotations
+
+from node.core import Core
+from node.database import GroupDatabase
+from node.health import (
+    Check,
+    Probe,
+    Severity,
+    Trouble,
+    database_writable,
+    disk_space,
+    private_folder,
+)
+from protocol.errors import ProtocolViolation
+
+
+def node_checks(core: Core, database: GroupDatabase) -> list[Check]:
+    """Return the checks of a running node."""
+    parts, settings = core.parts, core.parts.settings
+
+    async def membership() -> Trouble | None:
+        if not parts.standing.admitted:
+            return Trouble(
+                "The city has not admitted this node.",
+                "都市への加入がまだ認められていません。",
+                "machikura member accept membership.json",
+                "machikura member accept membership.json",
+            )
+        left = parts.standing.membership().exp - parts.now()
+        if left > 0:
+            return None
+        return Trouble(
+            f"The membership ended {-left} s ago.",
+            f"会員証が {-left} 秒前に失効しました。",
+            "Restore the link to the city's broker; renewal follows by itself.",
+            "都市ブローカーへの接続を回復してください。更新は自動です。",
+        )
+
+    async def broker_link() -> Trouble | None:
+        if parts.broker is not None or parts.peers.broker_of(parts.node.city):
+            return None
+        return Trouble(
+            "There is no link to a broker of the city.",
+            "都市ブローカーへの接続がありません。",
+            "Check `brokers` in the settings, the network, and that the broker runs.",
+            "設定の brokers、ネットワーク、ブローカーの稼働を確認してください。",
+        )
+
+    async def trust() -> Trouble | None:
+        if parts.node.city in parts.trust.names(parts.now()) and _own_city(core):
+            return None
+        return Trouble(
+            "The city's trust bundle is missing or has ended.",
+            "都市の信頼情報がないか、期限切れです。",
+            "It comes over the link to the broker by itself.",
+            "ブローカーへの接続を通じて自動で届きます。",
+        )
+
+    async def neighbors() -> Trouble | None:
+        missing = [
+            str(agreement.body.other(parts.node.city).city)
+            for agreement in parts.agreements_in_force()
+            if not parts.peers.broker_of(agreement.body.other(parts.node.city).city)
+        ]
+        if not missing:
+            return None
+        names = ", ".join(missing)
+        return Trouble(
+            f"No link to: {names}.",
+            f"接続のない都市: {names}。",
+            "It is dialed again by itself; check address and reachability.",
+            "自動で再接続します。アドレスと到達性を確認してください。",
+        )
+
+    async def dead_letters() -> Trouble | None:
+        dead = parts.database.read(lambda c: parts.outbox.dead_letters(c, 1))
+        if not dead:
+            return None
+        return Trouble(
+            "Messages were refused for good.",
+            "配送を拒否されたメッセージがあります。",
+            "machikura outbox list; then retry or drop them.",
+            "machikura outbox list で確認し、再送または破棄してください。",
+        )
+
+    async def capture() -> Trouble | None:
+        if settings.capture.path is None:
+            return None
+        return Trouble(
+            "Every received byte is recorded (setting `capture`).",
+            "受信した全バイトを記録しています(設定 `capture`)。",
+            "Remove the setting unless an audit needs it.",
+            "監査などで必要な場合を除き、設定を外してください。",
+        )
+
+    checks = [
+        disk_space(settings.data_dir),
+        private_folder(settings.data_dir),
+        database_writable(database, database.counters),
+        _check("membership", Severity.ERROR, membership, "Membership", "会員証"),
+        _check("broker-link", Severity.ERROR, broker_link, "Link to the city", "接続"),
+        _check("trust-bundle", Severity.ERROR, trust, "Trust bundle", "信頼情報"),
+        _check("outbox", Severity.WARNING, dead_letters, "Outbox", "送信箱"),
+        _check("capture", Severity.WARNING, capture, "Capture is off", "記録機能"),
+    ]
+    if parts.broker is not None:
+        checks.append(
+            _check(
+                "neighbors",
+                Severity.WARNING,
+                neighbors,
+                "Links to cities",
+                "都市間接続",
+            )
+        )
+    return checks
+
+
+def _own_city(core: Core) -> bool:
+    try:
+        core.parts.trust.city_of(core.parts.node.city, core.parts.now())
+    except ProtocolViolation:
+        return False
+    return True
+
+
+def _check(
+    name: str, severity: Severity, probe: Probe, english: str, japanese: str
+) -> Check:
+    return Check(name, severity, probe, english, japanese)
