@@ -77,6 +77,7 @@ class Broker:
         now_ms: Callable[[], int],
         limits: BrokerLimits,
         observe: Callable[[str], None] = lambda code: None,
+        tap: Callable[[bytes], None] = lambda opened: None,
         member_behind: Callable[[str], NodeId | None] | None = None,
     ) -> None:
         """Take the parts.
@@ -94,6 +95,7 @@ class Broker:
             now_ms: clock.
             limits: bounds.
             observe: told the outcome of each exchange, for metrics.
+            tap: given every opened token, to show what a broker could learn.
             member_behind: whose a member key of our city is. With it, a request under
                 a member key reaches that node alone: anybody can make a token for a
                 node, and whoever answers under the key would be found out.
@@ -110,6 +112,7 @@ class Broker:
         self._now_ms = now_ms
         self._limits = limits
         self._observe = observe
+        self._tap = tap
         self._member_behind = member_behind
         self._seen = SeenIds()
         self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
@@ -246,6 +249,7 @@ class Broker:
                 known = open_token(token, self.city, self._opening, now)
             except MachikuraError as error:
                 return Turned("token-invalid", error.slug)
+            self._tap(known.encode())
             self._tokens[name] = known
             if len(self._tokens) > self._limits.tokens_cached:
                 self._tokens.popitem(last=False)

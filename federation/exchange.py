@@ -199,6 +199,8 @@ class Endpoint:
         now_ms, entropy: clock and chance.
         member_secret: finds the private halves of a member key by its name.
         handlers: by the query's `op`.
+        observe: told the kind and outcome of each exchange, for metrics.
+        tap: given what was opened, to show what a party could learn.
     """
 
     node: NodeId
@@ -213,6 +215,7 @@ class Endpoint:
     limits: ExchangeLimits = field(default_factory=ExchangeLimits)
     handlers: dict[str, Handler] = field(default_factory=dict)
     observe: Callable[[str, str], None] = lambda op, code: None
+    tap: Callable[[bytes], None] = lambda opened: None
     _seen: SeenIds = field(default_factory=SeenIds)
 
     def on(self, handlers: Mapping[str, Handler]) -> None:
@@ -296,6 +299,7 @@ class Endpoint:
             return Refused(refusal, envelope.header.id, hops, took)
         binding = unb64url(envelope.digest)
         opened = open_answer(response_key, binding, parts.payload)
+        self.tap(opened)
         owner = target.answers
         received = Received.parse(
             opened, ANSWER, max_bytes=self.limits.max_answer_bytes
@@ -398,7 +402,9 @@ class Endpoint:
                 raise _Turned("token-invalid", "unknown member key")
             signer, opening, issuer = secret.signer, secret.opening, self.node.city
         envelope.check_body()
-        body = Body.decode(envelope.open(opening), limits.max_request_bytes)
+        opened = envelope.open(opening)
+        self.tap(opened)
+        body = Body.decode(opened, limits.max_request_bytes)
         sender = self.trust.verify_sender(
             body.sender.membership, body.sender.operating, now_ms // 1000
         )

@@ -15,6 +15,7 @@ survive a restart. In memory, for one thread at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from identity.bundle import verify_bundle
 from identity.errors import ConflictingRoot
@@ -104,7 +105,7 @@ class KnownCities:
         """
         keys = announcement.body.keys
         known = self._known_root(keys.city, now)
-        if known is not None and known != keys.root_key():
+        if known is not None and known != _loaded(keys.root):
             raise ConflictingRoot(f"{keys.city} is known by another root key")
         if keys.city == self.city:
             return
@@ -156,7 +157,7 @@ class KnownCities:
             UnknownKey: not known, or known by agreement only so far.
         """
         keys = self._told_keys(city, now)
-        if keys is None or keys.root_key() != self.root_of(city, now):
+        if keys is None or _loaded(keys.root) != self.root_of(city, now):
             raise UnknownKey(f"the keys of {city} have not arrived here yet")
         return keys
 
@@ -165,9 +166,9 @@ class KnownCities:
             return self.root
         agreement = self.agreements.get(city)
         if agreement is not None and agreement.in_force(now):
-            return agreement.body.other(self.city).root_key()
+            return _loaded(agreement.body.other(self.city).root)
         keys = self._told_keys(city, now)
-        return None if keys is None else keys.root_key()
+        return None if keys is None else _loaded(keys.root)
 
     def _told_keys(self, city: CityId, now: int) -> CityKeys | None:
         if city == self.city and self._own_keys is not None:
@@ -178,3 +179,14 @@ class KnownCities:
         if self.bundle is not None and self.bundle.body.exp > now:
             return self._bundled.get(city)
         return None
+
+
+def _loaded(jwk: dict[str, str]) -> VerifyingKey:
+    return _load(tuple(sorted(jwk.items())))
+
+
+@lru_cache(maxsize=MAX_CITIES)
+def _load(members: tuple[tuple[str, str], ...]) -> VerifyingKey:
+    # Judging a point costs as much as verifying a signature; roots are asked for at
+    # every exchange.
+    return VerifyingKey.from_jwk(dict(members))

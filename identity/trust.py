@@ -33,7 +33,7 @@ from protocol.membership import (
     verify_operating,
 )
 from protocol.model import Claims
-from protocol.route import verify_city_keys
+from protocol.route import CityKeys, verify_city_keys
 from protocol.signature import Received, Signed, SingleKey, digest_of
 from protocol.suites import Suite, VerifyingKey
 
@@ -92,7 +92,8 @@ class TrustStore(KnownCities):
         super().__init__(city=city, root=root, skew_s=skew_s)
         self._suites = suites
         self._senders: Cache[_Proven] = Cache(cache_size)
-        self._cities: Cache[City] = Cache(cache_size)
+        self._cities: Cache[tuple[CityKeys, City]] = Cache(cache_size)
+        self._keys: Cache[SingleKey] = Cache(cache_size)
         self._documents: Cache[object] = Cache(cache_size)
 
     def verify_sender(
@@ -124,7 +125,13 @@ class TrustStore(KnownCities):
 
     def key_directory_for(self, membership: Membership) -> SingleKey:
         """Return the key directory that holds this member's key, and no other."""
-        return SingleKey(membership.sub, membership.verifying_key())
+        # Judging a point costs as much as verifying a signature: once per key.
+        place = (membership.sub, *membership.key.values())
+        known = self._keys.get(*place)
+        if known is not None:
+            return known
+        key = membership.verifying_key()
+        return self._keys.put(SingleKey(membership.sub, key), *place)
 
     def verify_home_document(
         self, token: str, kind: str, model: type[C], issuer: Membership, now: int
@@ -162,18 +169,12 @@ class TrustStore(KnownCities):
             ProtocolViolation: a link of its chain is faulty or over.
         """
         keys = self.city_keys(city, now)
-        place = digest_of(keys.encode())
-        found = self._cities.get(place)
-        if found is None or found.ends <= now:
-            operating, broker, directory = verify_city_keys(keys, now, self.skew_s)
-            certificate = Received.parse(keys.operating, OPERATING)
-            ends = min(
-                certificate.peek(OperatingCertificate).exp,
-                broker.body.exp,
-                directory.body.exp,
-            )
-            found = City(city, operating, broker.body, directory.body, ends)
-            self._cities.put(found, place)
+        kept = self._cities.get(city)
+        if kept is not None and kept[0] == keys and kept[1].ends > now:
+            found = kept[1]
+        else:
+            found = self._verified(keys, now)
+            self._cities.put((keys, found), city)
         for member in (found.broker, found.directory):
             self._check_member(member, now)
         return found
@@ -211,6 +212,17 @@ class TrustStore(KnownCities):
         )
         return signed
 
+    def _verified(self, keys: CityKeys, now: int) -> City:
+        operating, broker, directory = verify_city_keys(keys, now, self.skew_s)
+        self._check_suites(operating.suite)
+        certificate = Received.parse(keys.operating, OPERATING)
+        ends = min(
+            certificate.peek(OperatingCertificate).exp,
+            broker.body.exp,
+            directory.body.exp,
+        )
+        return City(keys.city, operating, broker.body, directory.body, ends)
+
     def _prove(self, membership: str, operating: str, now: int) -> _Proven:
         # The city is only claimed here; its root key then proves or refutes it.
         claimed = Received.parse(membership, MEMBERSHIP).peek(Membership).sub.city
@@ -229,7 +241,8 @@ class TrustStore(KnownCities):
             raise MembershipExpired(f"the membership of {member.sub} has ended")
         if self.is_removed(member.sub):
             raise NotAMember(f"{member.sub} was removed by its city")
-        self._check_suites(member.verifying_key().suite, member.sealing.suite)
+        key = self.key_directory_for(member).key
+        self._check_suites(key.suite, member.sealing.suite)
 
     def _check_suites(self, *suites: Suite) -> None:
         if not self._suites.issuperset(suites):

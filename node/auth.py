@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling, and whether they may.
 
-    the admin Unix socket          the operator: every scope (file mode 0600 is the key)
+    the admin Unix socket          the operator: every scope (file mode 0600 is the key),
+                                   unless one of the two below is shown there
     Authorization: Bearer <token>  an application, with the scopes of its token
     Authorization: Session <token> a resident who has signed in
 
@@ -128,11 +129,10 @@ class Gate:
         Raises:
             Refused: `unauthenticated`, where token or session is not valid any more.
         """
-        if self._came_through_admin_socket(request):
-            return OPERATOR
         header = request.headers.getall("Authorization", [])
         if not header:
-            return ANYONE
+            # An operator who shows a session or a token acts as its owner instead.
+            return OPERATOR if self._came_through_admin_socket(request) else ANYONE
         kind, _, token = header[0].partition(" ")
         if len(header) > 1 or len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated("one Authorization header with one token, please")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How two cities come to an agreement: propose, countersign, install; one file each way.
+"""How two cities come to an agreement: propose, countersign, install.
 
 Signing takes the city's root key and happens at the operator's desk, not in the running
 broker. Before countersigning, two people compare fingerprints by telephone.

@@ -21,6 +21,7 @@ from federation.routing import RouteTable
 from identity.agreements import AgreementStore
 from identity.city import Authority
 from identity.entropy import new_id
+from identity.errors import NotFound
 from identity.keys import KeyStore
 from identity.member_keys import MemberKeys
 from identity.nameless import NamelessKeys
@@ -297,6 +298,8 @@ class _Builder:
             capture=self.capture,
         )
         exchanges.observe = self.parts.observe
+        if self.capture is not None:
+            exchanges.tap = self.capture
         exchanges.on(self.parts.member.handlers())
         for role, add in (
             (Role.BROKER, self._broker),
@@ -348,6 +351,20 @@ class _Builder:
             suites=settings.accepts,
         )
 
+        member_keys = MemberKeys(
+            city=self.node.city,
+            operating=operating,
+            secret=self.keys.secret(IDENTITY),
+            entropy=world.entropy,
+            suites=settings.accepts,
+        )
+
+        def behind(kid: str) -> NodeId | None:
+            try:
+                return self.database.read(lambda c: member_keys.node_behind(c, kid))
+            except NotFound:
+                return None
+
         def certificate() -> str:
             return self.standing.credentials().operating
 
@@ -369,13 +386,7 @@ class _Builder:
             operating_certificate=certificate,
             own_membership=own_membership,
             authority=authority,
-            member_keys=MemberKeys(
-                city=self.node.city,
-                operating=operating,
-                secret=self.keys.secret(IDENTITY),
-                entropy=world.entropy,
-                suites=settings.accepts,
-            ),
+            member_keys=member_keys,
             trust=self.trust,
             routes=routes,
             announcer=announcer,
@@ -410,6 +421,8 @@ class _Builder:
                 skew_ms=self.skew_s * 1000,
             ),
             observe=lambda code: parts.observe("relay", code),
+            tap=self.capture or (lambda opened: None),
+            member_behind=behind,
         )
         self.exchanges.on(desk.handlers())
 

@@ -276,6 +276,9 @@ def test_every_requirement_has_one_row() -> None:
     )
     assert [int(number) for number, _ in rows] == list(range(1, 119))
     assert {state for _, state in rows} <= set(STATES)
+    counted = [sum(s == state for _, s in rows) for state in STATES]
+    told = "Of 118: {} done, {} partly, {} planned.".format(*counted)
+    assert told in _page("requirements.md")
 
 
 def test_requirement_that_is_done_names_a_test() -> None:

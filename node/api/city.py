@@ -192,7 +192,7 @@ def register_city(registry: Registry, *, core: Core) -> None:
         problems=("bad-signature", "conflict"),
     )
     async def install(request: web.Request) -> AgreementEntry:
-        wire = await request.content.read(_MAX_AGREEMENT_BYTES + 1)
+        wire = await request.read()
         if len(wire) > _MAX_AGREEMENT_BYTES:
             raise Misuse("an agreement file is smaller than that")
         entry = await parts.database.write(

@@ -128,9 +128,7 @@ def register(registry: Registry, *, core: Core) -> None:
         problems=("conflict", "schema-violation"),
     )
     async def add_type(request: web.Request) -> Registered:
-        document = await request.content.read(_MAX_BYTES + 1)
-        while len(document) <= _MAX_BYTES and not request.content.at_eof():
-            document += await request.content.read(_MAX_BYTES + 1 - len(document))
+        document = await request.read()
         if len(document) > _MAX_BYTES:
             raise web.HTTPRequestEntityTooLarge(_MAX_BYTES, len(document))
         dataset = parse_dataset_type(document)

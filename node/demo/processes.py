@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.commands.api_client import ApiClient
+from node.demo.client import DemoClient
 
 
 @dataclass
@@ -33,9 +33,9 @@ class NodeProcess:
         return self.directory / "node.log"
 
     @property
-    def api(self) -> ApiClient:
+    def api(self) -> DemoClient:
         """The operator's way in."""
-        return ApiClient(self.directory / "admin.sock")
+        return DemoClient(self.directory / "admin.sock")
 
     async def start(self) -> None:
         """Start the process; `ready` waits for it."""

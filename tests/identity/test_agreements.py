@@ -84,6 +84,16 @@ def test_received_proposal_shows_the_others_fingerprint(
     assert entry.state == RECEIVED
 
 
+def test_text_that_is_not_ours_is_not_proposed(connection: Connection) -> None:
+    """Between others, or over before it is signed."""
+    foreign = agreement_body(MINATO, YAMANAMI)
+    with pytest.raises(WrongAudience):
+        store().propose(connection, foreign, HOSHINO.root, now=NOW)
+    with pytest.raises(Expired):
+        body = agreement_body()
+        store().propose(connection, body, HOSHINO.root, now=body.ends)
+
+
 def test_proposal_alone_is_not_in_force(connection: Connection) -> None:
     """Nothing is trusted before both have signed."""
     store().receive(connection, proposal(), now=NOW)

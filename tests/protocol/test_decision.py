@@ -93,6 +93,10 @@ def test_order_of_checks_is_stable() -> None:
         },
         {"consent": {"evidence": Evidence(level=3, method="passkey")}},
         {"dataset": {"qualifications": ["jis-q-15001", "privacy-mark"]}},
+        {
+            "dataset": {"purposes": {"treatment": {"title": {}, "fields": FIELDS}}},
+            "case": {"fields": ALL},
+        },
     ],
 )
 def test_case_at_the_edge_is_permitted(changes: Changes) -> None:

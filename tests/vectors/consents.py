@@ -59,7 +59,7 @@ def consents() -> Iterable[Case]:
         ("ticket with a short salt", sealed(salt=b64url(bytes(15))), "malformed"),
         ("ticket that names another consent", sealed(consent="c2"), "malformed"),
         ("ticket sealed for another consent", sealed("c2"), "cannot-open"),
-        ("truncated ticket", right[:-4], "cannot-open"),
+        ("truncated ticket", b64url(unb64url(right)[:-1]), "cannot-open"),
         ("ticket with padding", right + "=", "malformed"),
     ):
         yield fails(name, given(token, ticket_), failure)
@@ -110,7 +110,6 @@ def status_lists() -> Iterable[Case]:
         given = {"lst": packed, "index": index}
         yield passes(f"index {index}", given, int(state))
     raw = unb64url(packed)
-    bomb = "eNrtwTEBAAAAwqD1T20Gf6AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
     for name, lst in (
         ("truncated", b64url(raw[:-1])),
         ("without its checksum", b64url(raw[:-4])),
@@ -118,7 +117,7 @@ def status_lists() -> Iterable[Case]:
         ("another length", b64url(_zeros(255))),
         ("one byte too long", b64url(_zeros(257))),
         ("zip bomb", b64url(_zeros(200_000))),
-        ("not zlib", bomb[:40]),
+        ("not zlib", b64url(bytes(40))),
         ("with padding", packed + "="),
     ):
         yield fails(name, {"lst": lst, "index": 0}, "malformed")

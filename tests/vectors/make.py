@@ -33,8 +33,8 @@ FILES = {
         consents,
     ),
     "decision": (
-        "Decide the case; the whole input counts as verified. The first case is given in"
-        " full, the others where they differ from it. `failure` is the reason of the"
+        "Decide the case; the whole input counts as verified. The first case is given"
+        " in full, the others where they differ from it. `failure` is the reason of the"
         " refusal; `result` is what may leave, and which clause cut what.",
         decisions,
     ),

@@ -9,26 +9,26 @@ from __future__ import annotations
 
 from vault.formats.fhir import elements as e
 from vault.formats.fhir.elements import Element
-from vault.formats.fhir.references import Directory
+from vault.formats.fhir.references import Scope
 from vault.formats.fhir.resources import check_status, named
 from vault.formats.problems import BadValue
 from vault.formats.rows import Content
 
 
-def request(resource: Element, directory: Directory) -> Content:
+def request(resource: Element, scope: Scope) -> Content:
     """Read a MedicationRequest (処方)."""
     supply = e.member(resource, "dispenseRequest")
     return {
         "kind": "prescription",
         "date": e.day(e.text(resource, "authoredOn")),
-        **_common(resource, directory, e.members(resource, "requester")),
+        **_common(resource, scope, e.members(resource, "requester")),
         **_dosage(e.members(resource, "dosageInstruction")),
         **_amount(e.member(supply, "quantity")),
         "days": _days(e.member(supply, "expectedSupplyDuration")),
     }
 
 
-def dispense(resource: Element, directory: Directory) -> Content:
+def dispense(resource: Element, scope: Scope) -> Content:
     """Read a MedicationDispense (調剤)."""
     day = e.text(resource, "whenHandedOver") or e.text(resource, "whenPrepared")
     people = [e.member(p, "actor") for p in e.members(resource, "performer")]
@@ -36,14 +36,14 @@ def dispense(resource: Element, directory: Directory) -> Content:
     return {
         "kind": "dispense",
         "date": e.day(day),
-        **_common(resource, directory, people),
+        **_common(resource, scope, people),
         **_dosage(e.members(resource, "dosageInstruction")),
         **_amount(e.member(resource, "quantity")),
         "days": _days(e.member(resource, "daysSupply")),
     }
 
 
-def statement(resource: Element, directory: Directory) -> Content:
+def statement(resource: Element, scope: Scope) -> Content:
     """Read a MedicationStatement (服用歴、お薬手帳)."""
     period = e.member(resource, "effectivePeriod")
     day = (
@@ -55,16 +55,16 @@ def statement(resource: Element, directory: Directory) -> Content:
         "kind": "statement",
         "date": e.day(day),
         "end_date": e.day_or_part(e.text(period, "end")),
-        **_common(resource, directory, e.members(resource, "informationSource")),
+        **_common(resource, scope, e.members(resource, "informationSource")),
         **_dosage(e.members(resource, "dosage")),
     }
 
 
-def _common(resource: Element, directory: Directory, people: list[Element]) -> Content:
+def _common(resource: Element, scope: Scope, people: list[Element]) -> Content:
     status = check_status(resource, "draft", "cancelled", not_done="not-taken")
-    facility, person = directory.names(resource, people)
+    facility, person = scope.names(people)
     return {
-        **named(directory.drug(resource)),
+        **named(scope.drug()),
         "status": status,
         "facility_name": facility,
         "prescriber": person,

@@ -11,7 +11,7 @@ from protocol.canonical import Json
 from vault.formats.fhir import elements as e
 from vault.formats.fhir.checkup import Checkups, item_for, item_value
 from vault.formats.fhir.elements import Element
-from vault.formats.fhir.references import Directory
+from vault.formats.fhir.references import Scope
 from vault.formats.problems import BadValue, problem
 from vault.formats.rows import Content, RowProblem
 
@@ -23,32 +23,40 @@ _VOID: Final = ("entered-in-error", "cancelled", "registered")
 class Observed:
     """Where and when something was observed."""
 
-    number: int
+    scope: Scope
     subject: str
     moment: str
-    resource: Element
-    directory: Directory
+
+    @property
+    def number(self) -> int:
+        """The entry's number."""
+        return self.scope.entry.number
+
+    @property
+    def resource(self) -> Element:
+        """The Observation or DiagnosticReport."""
+        return self.scope.resource
 
     @property
     def facility_and_doctor(self) -> tuple[str, str]:
         """Names of who observed it."""
-        return self.directory.names(
-            self.resource, e.members(self.resource, "performer")
-        )
+        return self.scope.names(e.members(self.resource, "performer"))
 
 
-def when(resource: Element) -> str:
-    """Return the moment of observation in Japan.
+def when(scope: Scope) -> str:
+    """Return the moment of observation in Japan, in doubt that of its occasion.
 
     Raises:
-        BadValue: date-incomplete, date-invalid, time-invalid.
+        BadValue: date-missing, date-incomplete, date-invalid, time-invalid.
     """
+    resource = scope.resource
     period = e.member(resource, "effectivePeriod")
     given = (
         e.text(resource, "effectiveDateTime")
         or e.text(resource, "effectiveInstant")
         or e.text(period, "start")
         or e.text(period, "end")
+        or scope.occasion()
     )
     return e.day(given) if len(given) == 10 else e.moment(given)
 
@@ -76,7 +84,7 @@ def observation(
         checkups.describe(observed.subject, observed.moment, about)
         left = [
             part
-            for part, (_, taken) in zip(components, found[1:], strict=True)
+            for part, (_, taken) in zip((resource, *components), found, strict=True)
             if not taken and _value(part)
         ]
         if left:

@@ -25,7 +25,7 @@ from vault.formats.fhir.observation import (
     when,
 )
 from vault.formats.fhir.patient import patient_number, profile_of
-from vault.formats.fhir.references import Directory
+from vault.formats.fhir.references import Directory, Scope
 from vault.formats.fhir.source import Entry, FhirFile
 from vault.formats.json_stream import BadJson
 from vault.formats.problems import BadValue, problem
@@ -34,7 +34,7 @@ from vault.formats.rows import Content, Limits, Row, RowProblem
 from vault.formats.screen import content_problem
 from vault.formats.values import read_subject
 
-_Reader: TypeAlias = Callable[[Element, Directory], Content]
+_Reader: TypeAlias = Callable[[Element, Scope], Content]
 
 # Kind of resource → (dataset type, member that names the patient, how it is read).
 _READERS: Final[Mapping[str, tuple[str, str, _Reader]]] = {
@@ -48,6 +48,7 @@ _READERS: Final[Mapping[str, tuple[str, str, _Reader]]] = {
 }
 # Read where another resource refers to them.
 _SUPPORTING: Final = (
+    "Composition",
     "HealthcareService",
     "Location",
     "Medication",
@@ -59,7 +60,7 @@ _SUPPORTING: Final = (
 _OTHERS: Final = re.compile(
     "Account|Appointment|Basic|Binary|Bundle|CarePlan|CareTeam|ChargeItem|Claim|"
     "ClaimResponse|ClinicalImpression|Communication|CommunicationRequest|"
-    "Composition|Consent|Contract|Coverage|DetectedIssue|Device|DeviceRequest|"
+    "Consent|Contract|Coverage|DetectedIssue|Device|DeviceRequest|"
     "DeviceUseStatement|DocumentManifest|DocumentReference|EpisodeOfCare|"
     "ExplanationOfBenefit|FamilyMemberHistory|Flag|Goal|Group|ImagingStudy|"
     "Invoice|List|MeasureReport|Media|MedicationAdministration|"
@@ -84,7 +85,7 @@ def read_fhir(
     try:
         file = FhirFile(stream, limits)
         for entry in file.entries():
-            directory.learn(entry.resource, entry.full_url)
+            directory.learn(entry)
     except BadJson as error:
         limit = limits.max_document_bytes
         if error.code == "json-too-deep":
@@ -93,7 +94,7 @@ def read_fhir(
         return
     checkups = Checkups()
     for entry in file.entries():
-        for found in _import(entry, directory, checkups):
+        for found in _import(Scope(directory, entry), checkups):
             yield _screened(found)
     for row in checkups.rows():
         yield _screened(row)
@@ -106,10 +107,9 @@ def _screened(found: Row | RowProblem) -> Row | RowProblem:
     return found
 
 
-def _import(
-    entry: Entry, directory: Directory, checkups: Checkups
-) -> Iterator[Row | RowProblem]:
-    number, resource = entry.number, entry.resource
+def _import(scope: Scope, checkups: Checkups) -> Iterator[Row | RowProblem]:
+    entry, resource = scope.entry, scope.resource
+    number = entry.number
     if entry.code:
         yield problem(number, entry.code)
         return
@@ -120,15 +120,13 @@ def _import(
         if resource.get("modifierExtension") or resource.get("implicitRules"):
             raise BadValue("modifier-not-understood")
         if kind == "Patient":
-            subject = read_subject(patient_number(resource, directory.systems))
-            content = profile_of(resource)
-            yield _row(entry, "resident.profile", subject, content)
+            yield from _patient(scope)
         elif kind in ("Observation", "DiagnosticReport"):
-            yield from _observed(entry, directory, checkups)
+            yield from _observed(scope, checkups)
         elif kind in _READERS:
             dataset_type, owner, read = _READERS[kind]
-            subject = directory.subject(resource, e.member(resource, owner))
-            content = e.without_gaps(read(resource, directory))
+            subject = scope.subject(owner)
+            content = e.without_gaps(read(resource, scope))
             yield _row(entry, dataset_type, subject, content)
         else:
             shown = kind if _OTHERS.fullmatch(kind) else "?"
@@ -137,21 +135,28 @@ def _import(
         yield problem(number, error.code, None, **error.facts)
 
 
-def _observed(
-    entry: Entry, directory: Directory, checkups: Checkups
-) -> Iterator[Row | RowProblem]:
-    resource = entry.resource
-    subject = directory.subject(resource, e.member(resource, "subject"))
-    moment = when(resource)
-    observed = Observed(entry.number, subject, moment, resource, directory)
-    if e.text(resource, "resourceType") == "DiagnosticReport":
+def _patient(scope: Scope) -> Iterator[Row | RowProblem]:
+    resource = scope.resource
+    number = patient_number(resource, scope.directory.systems)
+    if not number:
+        raise BadValue("patient-without-number")
+    subject = read_subject(number)
+    if subject == e.text(resource, "id"):
+        yield problem(scope.entry.number, "patient-id-used")
+    yield _row(scope.entry, "resident.profile", subject, profile_of(resource))
+
+
+def _observed(scope: Scope, checkups: Checkups) -> Iterator[Row | RowProblem]:
+    subject = scope.subject("subject")
+    observed = Observed(scope, subject, when(scope))
+    if e.text(scope.resource, "resourceType") == "DiagnosticReport":
         yield from report(observed, checkups)
         return
     for found in observation(observed, checkups):
         if isinstance(found, RowProblem):
             yield found
         else:
-            yield _row(entry, OBSERVATION, subject, found)
+            yield _row(scope.entry, OBSERVATION, subject, found)
 
 
 def _row(entry: Entry, dataset_type: str, subject: str, content: Content) -> Row:

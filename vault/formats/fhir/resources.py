@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from vault.formats.fhir import elements as e
 from vault.formats.fhir.elements import Element
-from vault.formats.fhir.references import Directory
+from vault.formats.fhir.references import Scope
 from vault.formats.problems import BadValue
 from vault.formats.rows import Content
 
@@ -36,13 +36,12 @@ def check_status(resource: Element, *void: str, not_done: str = "") -> str:
     return status
 
 
-def condition(resource: Element, directory: Directory) -> Content:
+def condition(resource: Element, scope: Scope) -> Content:
     """Read a Condition (病名、既往歴)."""
     verified = e.first_coding(e.member(resource, "verificationStatus")).code
     if verified in ("entered-in-error", "refuted"):
         raise BadValue("entered-in-error")
-    facility, doctor = directory.names(
-        resource,
+    facility, doctor = scope.names(
         [*e.members(resource, "asserter"), *e.members(resource, "recorder")],
     )
     onset = e.text(resource, "onsetDateTime") or e.text(
@@ -66,7 +65,7 @@ def condition(resource: Element, directory: Directory) -> Content:
     }
 
 
-def allergy(resource: Element, directory: Directory) -> Content:
+def allergy(resource: Element, scope: Scope) -> Content:
     """Read an AllergyIntolerance (アレルギー)."""
     verified = e.first_coding(e.member(resource, "verificationStatus")).code
     if verified in ("entered-in-error", "refuted"):
@@ -74,7 +73,7 @@ def allergy(resource: Element, directory: Directory) -> Content:
     reactions = e.members(resource, "reaction")
     shown = [e.name_of(m) for r in reactions for m in e.members(r, "manifestation")]
     recorded = e.text(resource, "recordedDate")
-    facility, doctor = directory.names(resource, e.members(resource, "recorder"))
+    facility, doctor = scope.names(e.members(resource, "recorder"))
     return {
         **named(e.member(resource, "code")),
         "recorded_date": e.day(recorded) if recorded else None,
@@ -89,15 +88,13 @@ def allergy(resource: Element, directory: Directory) -> Content:
     }
 
 
-def immunization(resource: Element, directory: Directory) -> Content:
+def immunization(resource: Element, scope: Scope) -> Content:
     """Read an Immunization (予防接種)."""
     check_status(resource, not_done="not-done")
     vaccine = named(e.member(resource, "vaccineCode"))
     protocol = next(iter(e.members(resource, "protocolApplied")), e.NOTHING)
     actors = [e.member(p, "actor") for p in e.members(resource, "performer")]
-    facility, doctor = directory.names(
-        resource, [*actors, *e.members(resource, "location")]
-    )
+    facility, doctor = scope.names([*actors, *e.members(resource, "location")])
     dose, series = (
         protocol.get(f"{name}PositiveInt") or e.text(protocol, f"{name}String")
         for name in ("doseNumber", "seriesDoses")
@@ -108,9 +105,7 @@ def immunization(resource: Element, directory: Directory) -> Content:
         "vaccine_code": vaccine["code"],
         "code_system": vaccine["code_system"],
         "lot_number": e.text(resource, "lotNumber"),
-        "manufacturer": directory.names(resource, e.members(resource, "manufacturer"))[
-            0
-        ],
+        "manufacturer": scope.names(e.members(resource, "manufacturer"))[0],
         "dose_number": _whole(dose),
         "series_doses": _whole(series),
         "site": e.name_of(e.member(resource, "site")),
@@ -129,7 +124,7 @@ def _whole(value: object) -> int | None:
     )
 
 
-def encounter(resource: Element, directory: Directory) -> Content:
+def encounter(resource: Element, scope: Scope) -> Content:
     """Read an Encounter (受診、入院)."""
     check_status(resource, "cancelled", "planned")
     period = e.member(resource, "period")
@@ -137,9 +132,7 @@ def encounter(resource: Element, directory: Directory) -> Content:
     reasons = [e.name_of(c) for c in e.members(resource, "reasonCode")]
     kinds = [e.name_of(c) for c in e.members(resource, "type")]
     people = [e.member(p, "individual") for p in e.members(resource, "participant")]
-    facility, doctor = directory.names(
-        resource, [*e.members(resource, "serviceProvider"), *people]
-    )
+    facility, doctor = scope.names([*e.members(resource, "serviceProvider"), *people])
     return {
         "start": e.moment(e.text(period, "start")),
         "end": e.moment(end) if end else None,

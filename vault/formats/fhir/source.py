@@ -7,6 +7,7 @@ are not. A file is gone through twice: once to learn who is who, once to import.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -25,12 +26,17 @@ _PIECE: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A resource with its place in the file, or the code of why there is none."""
+    """A resource with its place in the file, or the code of why there is none.
+
+    Attributes:
+        document: which bundle it stands in; 0 is the file itself.
+    """
 
     number: int
     full_url: str
     resource: Element
     code: str = ""
+    document: int = 0
 
 
 class FhirFile:
@@ -81,6 +87,7 @@ class FhirFile:
             yield from self._bulk()
             return
         top: dict[str, Json] = {}
+        documents = itertools.count(1)
         number = 0
         for name, value in json_stream.members(
             self._text, "entry", self._limits.max_depth
@@ -89,7 +96,7 @@ class FhirFile:
                 top[name] = value
             elif isinstance(value, dict):
                 number += 1
-                yield from _unfold(number, value)
+                yield from _unfold(number, value, documents, 0)
             else:
                 number += 1
                 yield Entry(number, "", e.NOTHING, "entry-without-resource")
@@ -100,6 +107,7 @@ class FhirFile:
             yield Entry(1, "", top)
 
     def _bulk(self) -> Iterator[Entry]:
+        documents = itertools.count(1)
         start = number = 0
         while start < len(self._text):
             end = self._text.find("\n", start)
@@ -110,23 +118,27 @@ class FhirFile:
                 continue
             value = self._line(line)
             if isinstance(value, dict):
-                yield from _unfold(number, {"resource": value})
+                yield from _unfold(number, {"resource": value}, documents, 0)
             else:
                 yield Entry(number, "", e.NOTHING, "line-not-json")
 
 
-def _unfold(number: int, entry: Element, depth: int = 4) -> Iterator[Entry]:
+def _unfold(
+    number: int, entry: Element, documents: Iterator[int], document: int, depth: int = 4
+) -> Iterator[Entry]:
     """Yield the entry's resource, or those of the bundle that it is."""
     resource = e.member(entry, "resource")
+    kind = e.text(resource, "resourceType")
     if not resource:
         yield Entry(number, "", e.NOTHING, "entry-without-resource")
-    elif not e.text(resource, "resourceType"):
+    elif not kind:
         yield Entry(number, "", e.NOTHING, "resource-type-missing")
-    elif e.text(resource, "resourceType") == "Bundle" and depth:
+    elif kind == "Bundle" and depth:
+        own = next(documents)
         for inner in e.members(resource, "entry"):
-            yield from _unfold(number, inner, depth - 1)
+            yield from _unfold(number, inner, documents, own, depth - 1)
     else:
-        yield Entry(number, e.text(entry, "fullUrl"), resource)
+        yield Entry(number, e.text(entry, "fullUrl"), resource, "", document)
 
 
 def _read(stream: BinaryIO, limit: int) -> bytes:
