@@ -53,6 +53,7 @@ from protocol.membership import Role
 _logger = logging.getLogger(__name__)
 
 CORE: web.AppKey[Core] = web.AppKey("core", Core)
+_MAX_LINE_BYTES = 65_536
 
 
 def run(settings: Settings) -> None:
@@ -203,7 +204,10 @@ async def _listen_api(
         ),
     )
     app.add_routes(tokens.routes())
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    # An import profile of one's own stands in the query.
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, max_line_size=_MAX_LINE_BYTES
+    )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     tls = None

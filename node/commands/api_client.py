@@ -14,21 +14,32 @@ import http.client
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import urlencode
 
 import orjson
 
 from protocol.errors import MachikuraError
 
-Query = Mapping[str, str | int]
+Query: TypeAlias = Mapping[str, str | int]
+Content: TypeAlias = bytes | BinaryIO
+"""Bytes, or an open file that is sent piece by piece."""
 
 
 class NodeUnreachable(MachikuraError):
-    """Nobody listens at the socket, or it does not speak as a node does."""
+    """Nobody listens at the socket, or it does not speak as a node does.
+
+    Attributes:
+        stopped: nobody listens, so no node runs with this socket.
+    """
 
     slug = "peer-unreachable"
+
+    def __init__(self, detail: str, *, stopped: bool = False) -> None:
+        super().__init__(detail)
+        self.stopped = stopped
 
 
 class NodeProblem(MachikuraError):
@@ -67,9 +78,20 @@ class _SocketConnection(http.client.HTTPConnection):
 class ApiClient:
     """One node, seen by its operator. Each call opens a connection of its own."""
 
-    def __init__(self, admin_socket: Path, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, admin_socket: Path, *, timeout_s: float = 30.0, session: str | None = None
+    ) -> None:
+        """Take what every call needs.
+
+        Args:
+            admin_socket: where the node listens for operators.
+            timeout_s: longest silence of the node.
+            session: a resident's session token; calls are then made as that resident,
+                who may do less than the operator.
+        """
         self._socket = admin_socket
         self._timeout_s = timeout_s
+        self._session = session
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """Return the JSON document at `path`; raises as `request` does."""
@@ -110,19 +132,56 @@ class ApiClient:
             NodeUnreachable: the node does not run here, or does not answer in time.
             NodeProblem: it refused or failed.
         """
+        if body is None:
+            return self._call(method, path, query, None, "")
+        return self._call(method, path, query, orjson.dumps(body), "application/json")
+
+    def upload(
+        self,
+        path: str,
+        content: Content,
+        query: Query | None = None,
+        *,
+        media: str = "application/octet-stream",
+    ) -> Any:
+        """Post a file as it is; an open one is never read as a whole.
+
+        Args:
+            path: path, already percent-encoded.
+            content: the bytes, or a file open for reading.
+            query: parameters.
+            media: type of the content.
+
+        Returns, raises:
+            as `request`.
+        """
+        return self._call("POST", path, query, content, media)
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        content: Content | None,
+        media: str,
+    ) -> Any:
         target = f"{path}?{urlencode(query)}" if query else path
         headers = {"Accept-Language": _accept_language()}
-        data = None if body is None else orjson.dumps(body)
-        if data is not None:
-            headers["Content-Type"] = "application/json"
+        if content is not None:
+            headers["Content-Type"] = media
+        if self._session is not None:
+            headers["Authorization"] = f"Session {self._session}"
         connection = _SocketConnection(self._socket, self._timeout_s)
         try:
-            connection.request(method, target, body=data, headers=headers)
+            # It may have refused before everything was sent: the answer says why.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=content, headers=headers)
             response = connection.getresponse()
             payload = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise NodeUnreachable(
-                f"nothing answers at {self._socket}; start it with `machikura serve`"
+                f"nothing answers at {self._socket}; start it with `machikura serve`",
+                stopped=isinstance(error, FileNotFoundError | ConnectionRefusedError),
             ) from error
         finally:
             connection.close()

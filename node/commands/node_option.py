@@ -27,10 +27,23 @@ SocketPath: TypeAlias = Annotated[
 DEFAULT_CONFIG = Path(FILE_NAME)
 
 
-def connect(config: Path, socket: Path | None) -> ApiClient:
+def connect(
+    config: Path,
+    socket: Path | None,
+    *,
+    timeout_s: float = 30.0,
+    session: str | None = None,
+) -> ApiClient:
     """Return a client of the node: at the socket if given, else as the settings say.
+
+    Args:
+        config: the settings file.
+        socket: the admin socket, if given.
+        timeout_s: longest silence of the node.
+        session: a resident's session, to call as that resident.
 
     Raises:
         BadSettings: the settings cannot be read.
     """
-    return ApiClient(socket if socket is not None else load(config).admin_socket)
+    place = socket if socket is not None else load(config).admin_socket
+    return ApiClient(place, timeout_s=timeout_s, session=session)

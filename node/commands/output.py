@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeAlias
 
 import orjson
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -21,6 +23,7 @@ from node.commands.api_client import NodeProblem, NodeUnreachable
 from node.config_file import BadSettings
 from node.problems import problem_of
 from protocol.errors import MachikuraError
+from vault.moments import JST
 
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON. JSON で出力します。")
@@ -42,6 +45,39 @@ def show(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
         sys.stdout.write("\n")
     else:
         Console(soft_wrap=True, highlight=False).print(Text(text))
+
+
+def columns(rows: Sequence[Sequence[object]], *, indent: str = "") -> str:
+    """Return rows as aligned columns; full-width characters count as two.
+
+    Args:
+        rows: cells of each row; None is shown as a dash.
+        indent: stands before each line.
+    """
+    cells = [["-" if c is None or c == "" else str(c) for c in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(c + " " * (w - cell_len(c)) for c, w in zip(row, widths, strict=True))
+        for row in cells
+    )
+    return "\n".join(f"{indent}{line}".rstrip() for line in lines)
+
+
+def moment(seconds: int | None) -> str:
+    """Return a time as people in Japan read it, with its zone; a dash for None."""
+    if seconds is None:
+        return "-"
+    return datetime.fromtimestamp(seconds, JST).strftime("%Y-%m-%d %H:%M:%S+09:00")
+
+
+def day(seconds: int | None) -> str:
+    """Return a date in Japan; a dash for None."""
+    return moment(seconds).partition(" ")[0]
+
+
+def in_language(entry: Mapping[str, Any], member: str) -> str:
+    """Return `member_ja` or `member_en` of an entry, as the locale says."""
+    return str(entry.get(f"{member}_{language(os.environ)}", ""))
 
 
 def report(error: Exception, *, as_json: bool) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from identity.root import fingerprint, open_root
 from node.admission import accept_offline
 from node.city_root import CityCard, write_root
 from node.commands.api_client import NodeProblem, NodeUnreachable
@@ -23,12 +23,12 @@ from node.federating import Deal, countersign, propose
 from node.new_city import CityAnswers, NewCity, create_city
 from node.new_node import Answers, create
 from node.system import SystemClock, system_entropy
-from identity.root import fingerprint, open_root
 from protocol.agreement import Terms
 from protocol.ids import CityId, MunicipalCode, NodeId
 from protocol.membership import Credentials, DataClass, Role
 from protocol.suites import Suite
 
+CLOCK = SystemClock()
 MAX_AGE_S, EPOCH_S = 6, 2
 """T in the demo; in real cities 60 s (settings `trust.status_max_age_s`)."""
 
@@ -139,7 +139,7 @@ class Cities:
                 ),
                 folder,
                 PASSPHRASE,
-                now_ms=SystemClock().now_ms(),
+                now_ms=CLOCK.now_ms(),
                 entropy=system_entropy,
             )
             self._made[city] = made
@@ -190,7 +190,7 @@ class Cities:
             theirs.card,
             open_root(ours.root_file, PASSPHRASE),
             Deal(we_may=a_to_b, they_may=b_to_a),
-            now_ms=SystemClock().now_ms(),
+            now_ms=CLOCK.now_ms(),
             entropy=system_entropy,
         )
         agreement = countersign(
@@ -217,11 +217,11 @@ class Cities:
                 settings=self._common(folder),
             ),
             folder,
-            now_ms=SystemClock().now_ms(),
+            now_ms=CLOCK.now_ms(),
             entropy=system_entropy,
         )
         write_root(made.settings.root_key_file, card.root_key())
-        now = SystemClock().now_ms() // 1000
+        now = CLOCK.now_ms() // 1000
         admitted = self.nodes[f"{node.city}/broker"].api.post(
             "/v1/members",
             {
@@ -254,24 +254,24 @@ class Cities:
     async def ready(self, node: str, seconds: float = 60) -> None:
         """Wait until a node can work and knows all three cities."""
         await self._until(node, "/readyz", seconds)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        end = CLOCK.monotonic() + seconds
+        while CLOCK.monotonic() < end:
             status = await asyncio.to_thread(self.nodes[node].api.get, "/v1/status")
             known = [c for c in status["cities"] if c["broker"]]
             if len(known) == len(CITIES):
                 return
-            await asyncio.sleep(0.05)
+            await CLOCK.sleep(0.05)
         raise TimeoutError(f"{node} does not know all cities")
 
     async def _until(self, node: str, path: str, seconds: float) -> None:
-        process, end = self.nodes[node], time.monotonic() + seconds
-        while time.monotonic() < end:
+        process, end = self.nodes[node], CLOCK.monotonic() + seconds
+        while CLOCK.monotonic() < end:
             try:
                 await asyncio.to_thread(process.api.get, path)
             except (NodeUnreachable, NodeProblem):
                 if not process.running:
                     raise RuntimeError(f"{node} has ended; see {process.log}") from None
-                await asyncio.sleep(0.05)
+                await CLOCK.sleep(0.05)
             else:
                 return
         raise TimeoutError(f"{node} is not ready; see {process.log}")

@@ -11,9 +11,9 @@ from protocol.dataset import DatasetType
 from protocol.membership import DataClass
 from tests.vault.files import ROOT
 from vault.dataset_types import built_in_types
-from vault.formats.fhir.checkup import CHECKUP, _items
+from vault.formats.fhir.checkup import CHECKUP, items
 from vault.formats.fhir.observation import OBSERVATION
-from vault.formats.fhir.reader import _READERS
+from vault.formats.fhir.reader import READERS
 from vault.formats.profile import builtin_profiles
 from vault.schema import compile_schema
 
@@ -121,9 +121,9 @@ def test_importers_fill_only_fields_that_their_types_have() -> None:
             fields = TYPES[profile.dataset_type].fields
             assert {column.field for column in profile.columns} <= fields
             assert set(profile.constants) <= fields
-    items = {item.field for table in _items() for item in table.values()}
-    assert items <= TYPES[CHECKUP].fields
-    assert {name for name, _, _ in _READERS.values()} | {OBSERVATION} <= set(TYPES)
+    found = {item.field for table in items() for item in table.values()}
+    assert found <= TYPES[CHECKUP].fields
+    assert {name for name, _, _ in READERS.values()} | {OBSERVATION} <= set(TYPES)
 
 
 def test_profiles_for_people_say_whose_a_row_is() -> None:

@@ -236,6 +236,7 @@ def test_every_description_is_a_sentence_in_both_languages() -> None:
         "profiles": "b, c",
         "rows": 10,
         "kind": "Claim",
+        "reason": "url-invalid",
     }
     for code, (level, english, japanese) in texts().items():
         told = problem(3, code, "field", **facts)

@@ -93,9 +93,10 @@ def _fill(
         if value is None and column.required:
             raise BadValue("value-missing")
     except BadValue as error:
-        dropped = column.on_error == "drop" and error.code != "my-number-refused"
-        code = "field-left-out" if dropped else error.code
-        yield problem(number, code, column.field, **error.facts)
+        if column.on_error == "drop" and error.code != "my-number-refused":
+            yield problem(number, "field-left-out", column.field, reason=error.code)
+        else:
+            yield problem(number, error.code, column.field, **error.facts)
         return
     if value is not None:
         content[column.field] = value
@@ -131,8 +132,9 @@ def _coordinates(
         yield problem(number, "coordinates-swapped", north.field)
     if not is_latitude(latitude) or is_latitude(longitude):
         del content[north.field], content[east.field]
-        code = "field-left-out" if north.on_error == "drop" else "coordinate-invalid"
-        yield problem(number, code, north.field)
+        reason = "coordinate-invalid"
+        code = "field-left-out" if north.on_error == "drop" else reason
+        yield problem(number, code, north.field, reason=reason)
         return
     if north.datum == "tokyo":
         latitude, longitude = from_tokyo_datum(latitude, longitude)

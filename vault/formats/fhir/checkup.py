@@ -47,7 +47,7 @@ class Item:
 
 
 @functools.cache
-def _items() -> tuple[dict[str, Item], dict[str, Item], dict[str, Item]]:
+def items() -> tuple[dict[str, Item], dict[str, Item], dict[str, Item]]:
     """Return the items by LOINC code, by JLAC10 prefix and by name."""
     file = importlib.resources.files("vault.formats.fhir") / "checkup_items.json"
     table = parse_json(file.read_bytes())
@@ -81,7 +81,7 @@ def _factor(value: Json) -> tuple[float, float]:
 
 def item_for(concept: Element) -> Item | None:
     """Return the item that an observation's code means."""
-    by_loinc, by_prefix, by_name = _items()
+    by_loinc, by_prefix, by_name = items()
     for coding in e.codings(concept):
         if coding.system == _LOINC:
             if coding.code in by_loinc:

@@ -37,7 +37,7 @@ from vault.formats.values import read_subject
 _Reader: TypeAlias = Callable[[Element, Scope], Content]
 
 # Kind of resource → (dataset type, member that names the patient, how it is read).
-_READERS: Final[Mapping[str, tuple[str, str, _Reader]]] = {
+READERS: Final[Mapping[str, tuple[str, str, _Reader]]] = {
     "AllergyIntolerance": ("health.allergy", "patient", resources.allergy),
     "Condition": ("health.condition", "subject", resources.condition),
     "Encounter": ("health.encounter", "subject", resources.encounter),
@@ -123,8 +123,8 @@ def _import(scope: Scope, checkups: Checkups) -> Iterator[Row | RowProblem]:
             yield from _patient(scope)
         elif kind in ("Observation", "DiagnosticReport"):
             yield from _observed(scope, checkups)
-        elif kind in _READERS:
-            dataset_type, owner, read = _READERS[kind]
+        elif kind in READERS:
+            dataset_type, owner, read = READERS[kind]
             subject = scope.subject(owner)
             content = e.without_gaps(read(resource, scope))
             yield _row(entry, dataset_type, subject, content)
