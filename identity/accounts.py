@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from identity.entropy import Entropy, new_id
 from identity.errors import Conflict, NotFound
-from identity.passwords import SALT_BYTES, Cost, hash_password
+from identity.passwords import SALT_BYTES, Cost, hash_password, unfitting_hash
 from identity.tables import (
     accounts,
     known_sources,
@@ -30,7 +30,6 @@ from identity.tables import (
     sessions,
 )
 from protocol.box import KEY_BYTES, NONCE_BYTES, Box, blind_index
-from protocol.canonical import b64url
 from protocol.model import Document, Request, ShortText
 
 
@@ -97,7 +96,7 @@ class Accounts:
         self._entropy = entropy
         self._cost = cost or Cost()
         # A hash that nobody's password fits, as slow to check as a real one.
-        self.dummy_hash = self.hash_password(b64url(entropy(32)))
+        self.dummy_hash = unfitting_hash(entropy(SALT_BYTES), entropy(32), self._cost)
 
     def hash_password(self, password: str) -> str:
         """Return the hash for `create` or `set_password`.

@@ -11,34 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    LargeBinary,
-    String,
-    Table,
-    delete,
-    insert,
-    select,
-)
+from sqlalchemy import Connection, delete, insert, select
 
 from identity.cache import Cache
 from identity.entropy import Entropy
-from identity.tables import metadata
+from identity.tables import nameless_keys
 from protocol.box import NONCE_BYTES, Box
 from protocol.sealed import SEALING_SEED_BYTES, OpeningKey
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
-
-nameless_keys = Table(
-    "nameless_keys",
-    metadata,
-    Column("kid", String(43), primary_key=True),
-    Column("suite", String(16), nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
-    Column("ends", BigInteger, nullable=False),
-)
-
 
 @dataclass(frozen=True)
 class NamelessPair:

@@ -8,6 +8,7 @@ quarter of a second, so callers run it outside of transactions and bound how man
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 from dataclasses import dataclass
 
@@ -56,6 +57,26 @@ def hash_password(password: str, salt: bytes, cost: Cost) -> str:
     if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
         raise Misuse(f"a password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters")
     return _argon2id(salt, cost).derive_phc_encoded(prepared)
+
+
+def unfitting_hash(salt: bytes, digest: bytes, cost: Cost) -> str:
+    """Return a PHC string that no password fits, as slow to check as a real one.
+
+    Args:
+        salt: 16 random bytes.
+        digest: 32 random bytes in the place of a hash; finding a password for them is
+            as hard as inverting Argon2id.
+        cost: how slow.
+    """
+    parts = (
+        "",
+        "argon2id",
+        "v=19",
+        f"m={cost.memory_kib},t={cost.iterations},p={cost.lanes}",
+        base64.b64encode(salt).rstrip(b"=").decode("ascii"),
+        base64.b64encode(digest).rstrip(b"=").decode("ascii"),
+    )
+    return "$".join(parts)
 
 
 def verify_password(password: str, phc: str) -> bool:

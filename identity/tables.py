@@ -55,6 +55,17 @@ city_member_keys = Table(
     Column("ends", BigInteger, nullable=False),
 )
 
+# Nameless keys of a holder (hidden reads).
+
+nameless_keys = Table(
+    "nameless_keys",
+    metadata,
+    Column("kid", String(43), primary_key=True),
+    Column("suite", String(16), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("ends", BigInteger, nullable=False),
+)
+
 # What this node trusts.
 
 trust_documents = Table(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from identity.errors import Conflict
 from identity.root import RootKey, create_root, fingerprint
 from node.city_root import CityCard, write_root
 from node.config import Settings
@@ -85,9 +86,8 @@ def create_city(
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     root_file = folder / ROOT_KEY_FILE
-    root = create_root(
-        root_file, answers.city, answers.suite, passphrase, entropy=entropy
-    )
+    if root_file.exists():
+        raise Conflict(f"{root_file.name} exists already and is not replaced")
     node = NodeId(f"{answers.city}/broker")
     url = f"wss://{answers.hosts[0]}:{answers.port}/link"
     made = create(
@@ -108,6 +108,10 @@ def create_city(
         folder / "broker",
         now_ms=now_ms,
         entropy=entropy,
+    )
+    # Last: a root key is made once, and a wrong setting must not stop a second try.
+    root = create_root(
+        root_file, answers.city, answers.suite, passphrase, entropy=entropy
     )
     operating = _found(made.settings, root, now_ms // 1000, entropy)
     card = CityCard(

@@ -97,12 +97,10 @@ def create(
     settings = load(config_file, {})
     if settings.master_key.key_file and not settings.master_key.key_file.exists():
         write_new(settings.master_key.key_file, entropy(_KEY_FILE_BYTES))
-    request, kid = _join_request(settings, now_ms, entropy)
-    path = folder / JOIN_REQUEST_FILE
-    path.write_text(request, encoding="ascii")
+    path, name = write_join_request(settings, folder, now_ms=now_ms, entropy=entropy)
     if Role.BROKER in settings.node.roles:
         _create_certificate(settings, answers.hosts, now_ms, entropy)
-    return NewNode(settings, config_file, path, fingerprint(kid))
+    return NewNode(settings, config_file, path, name)
 
 
 def _chosen(answers: Answers) -> dict[str, object]:
@@ -123,6 +121,23 @@ def _chosen(answers: Answers) -> dict[str, object]:
         if path is not None:
             chosen[f"master_key.{name}"] = path.resolve()
     return chosen
+
+
+def write_join_request(
+    settings: Settings, folder: Path, *, now_ms: int, entropy: Callable[[int], bytes]
+) -> tuple[Path, str]:
+    """Write a join request, good for 30 days, over an older one.
+
+    Returns:
+        The file, and the fingerprint of the key that it brings.
+
+    Raises:
+        Misuse: the master key's file is missing, unsafe or wrong.
+    """
+    request, kid = _join_request(settings, now_ms, entropy)
+    path = folder / JOIN_REQUEST_FILE
+    path.write_text(request, encoding="ascii")
+    return path, fingerprint(kid)
 
 
 def _join_request(

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from node.city_root import CityCard, read_root, write_root
 from node.commands.output import AsJson, show
+from node.commands.typed import setting
+from node.config import Settings
 from node.config_file import BadSettings
 from node.new_node import Answers, NewNode, create
 from node.system import SystemClock, system_entropy
@@ -18,6 +20,8 @@ from protocol.errors import Malformed
 from protocol.ids import NodeId
 from protocol.membership import Role
 from protocol.suites import Suite
+
+_TITLES = ("ja", "en")
 
 
 def init(
@@ -35,6 +39,12 @@ def init(
         list[Role] | None, typer.Option(help="What it does; repeat it. 役割。")
     ] = None,
     suite: Annotated[Suite, typer.Option(help="Algorithms. 暗号方式。")] = Suite.HYBRID,
+    city_card: Annotated[
+        Path | None,
+        typer.Option(
+            help="The city's card: its root key and brokers. 都市カードのファイル。"
+        ),
+    ] = None,
     broker: Annotated[
         list[str] | None,
         typer.Option(help="URL of a broker of the city; repeat it. ブローカーのURL。"),
@@ -64,20 +74,24 @@ def init(
     Makes the folder, the settings, the keys and a request to join the city, which you
     hand to the city's operator. What is there already stays as it is.
     """
+    name = _node_id(node or _ask("Node id (city/label). ノードID"))
+    card = None if city_card is None else _card(city_card, name)
     answers = Answers(
-        node=_node_id(node or _ask("Node id (city/label). ノードID")),
+        node=name,
         title_ja=title_ja,
         title_en=title_en,
         roles=tuple(role or [Role.VAULT]),
         suite=suite,
-        brokers=tuple(broker or []),
+        brokers=(*(card.brokers if card else ()), *(broker or [])),
         passphrase_file=passphrase_file,
         key_file=_key_file(passphrase_file, key_file),
         hosts=tuple(host or ["localhost"]),
-        settings=tuple(map(_setting, further or [])),
+        settings=(*_of_the_city(card), *map(setting, further or [])),
     )
     now_ms = SystemClock().now_ms()
     made = create(answers, folder, now_ms=now_ms, entropy=system_entropy)
+    if card is not None:
+        _pin(made.settings, card)
     show(_document(made), _text(made), as_json=as_json)
 
 
@@ -103,15 +117,29 @@ def _key_file(passphrase_file: Path | None, key_file: Path | None) -> Path | Non
     return key_file
 
 
-def _setting(text: str) -> tuple[str, object]:
-    """Read `name=value`; the value is TOML, or else text."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise BadSettings("--set: use NAME=VALUE, such as api.port=9000")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except ValueError:
-        return name, value
+def _card(path: Path, node: NodeId) -> CityCard:
+    card = CityCard.read(path)
+    if card.city != node.city:
+        raise BadSettings(f"--city-card: this is the card of {card.city}")
+    return card
+
+
+def _of_the_city(card: CityCard | None) -> tuple[tuple[str, object], ...]:
+    """Return what the settings say of the city, as far as its card does."""
+    if card is None:
+        return ()
+    told = {f"city.title.{language}": card.title.get(language) for language in _TITLES}
+    told["city.municipal_code"] = card.code
+    return tuple((name, value) for name, value in told.items() if value)
+
+
+def _pin(settings: Settings, card: CityCard) -> None:
+    """Write down the city's root key; one that is there is never replaced."""
+    path = settings.root_key_file
+    if not path.exists():
+        write_root(path, card.root_key())
+    elif read_root(path) != card.root_key():
+        raise BadSettings(f"--city-card: {path.name} holds another root key")
 
 
 def _document(made: NewNode) -> dict[str, object]:

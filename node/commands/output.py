@@ -86,6 +86,9 @@ def report(error: Exception, *, as_json: bool) -> int:
     Raises:
         Exception: one that nobody foresaw, as it is: a bug needs its traceback.
     """
+    if isinstance(error, OSError):
+        # A folder that cannot be written, a port that is taken: not a bug of ours.
+        error = BadSettings(str(error))
     if isinstance(error, NodeProblem):
         document, status = error.document, _STATUS["refused"]
     elif isinstance(error, MachikuraError):

@@ -26,12 +26,14 @@ class Canary:
         text: the string.
         may_receive: nodes that may have received it in clear.
         may_store: nodes that may have stored it in clear; usually nobody.
+        may_log: nodes that may have logged it; node names only.
     """
 
     name: str
     text: str
     may_receive: frozenset[str]
     may_store: frozenset[str] = frozenset()
+    may_log: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def search(
             bad = (
                 ("received" in found and node not in canary.may_receive)
                 or ("stored" in found and node not in canary.may_store)
-                or "logged" in found
+                or ("logged" in found and node not in canary.may_log)
             )
             findings.append(
                 Finding(

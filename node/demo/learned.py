@@ -58,7 +58,8 @@ def _allowed(stage: Stage) -> list[Canary]:
         node for node in stage.cities.nodes if node.startswith("hoshino/")
     )
     holders = hoshino - {HALL, DIRECTORY}
-    clear = frozenset({DIRECTORY, CLINIC, HALL, FAR_CLINIC})
+    # These got a consent that names the clinic openly; the hospital did not.
+    told = hoshino | {FAR_CLINIC, "yamanami/bosai"}
     return [
         Canary(
             "record content",
@@ -78,5 +79,5 @@ def _allowed(stage: Stage) -> list[Canary]:
             frozenset({HALL, CLINIC, FAR_CLINIC}),
             frozenset({HALL}),
         ),
-        Canary("holder name", CLINIC, clear | hoshino, clear | hoshino),
+        Canary("holder name", CLINIC, told, told, told),
     ]

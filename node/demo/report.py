@@ -101,9 +101,9 @@ class Report:
             names: canaries in order; the findings hold the rest.
         """
         table = Table(title="Who learned what  誰が何を知ったか", title_justify="left")
-        table.add_column("party")
+        table.add_column("party", no_wrap=True)
         for name in names:
-            table.add_column(name, justify="center")
+            table.add_column(name.replace(" ", "\n"), justify="center")
         nodes = list(dict.fromkeys(f.node for f in self.canaries))
         found = {(f.node, f.canary): f for f in self.canaries}
         for node in nodes:

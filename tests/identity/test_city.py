@@ -184,6 +184,12 @@ def test_membership_is_renewed_in_its_second_half(connection: Connection) -> Non
     assert renewed.key == first.body.key
 
 
+def test_stranger_is_not_renewed(connection: Connection) -> None:
+    """Whatever membership it shows, the register has none of it."""
+    with pytest.raises(NotAMember):
+        authority().renew(connection, HOSHINO.member("stranger"), now=NOW)
+
+
 def test_removed_node_is_not_renewed(connection: Connection) -> None:
     """It is invalid everywhere once its last membership has ended."""
     first = admit(connection)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`machikura city`: found a city, show its card, read out its fingerprint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from identity.root import fingerprint as fingerprint_of
+from node.city_root import CityCard
+from node.commands.ask import RootPassphraseFile, passphrase
+from node.commands.output import AsJson, columns, show
+from node.commands.typed import city_id, municipal_code, setting
+from node.config_file import FILE_NAME
+from node.new_city import CARD_FILE, CityAnswers, NewCity, create_city
+from node.system import SystemClock, system_entropy
+from protocol.suites import Suite
+
+city = typer.Typer(no_args_is_help=True)
+CardFile = Annotated[
+    Path, typer.Argument(help="City card, or the city's folder. 都市カード。")
+]
+
+
+@city.command("create")
+def create(
+    folder: Annotated[Path, typer.Argument(help="Folder of the city. フォルダ。")],
+    city: Annotated[str, typer.Option(help="Id, such as hoshino. 都市ID。")],
+    key_file: Annotated[
+        Path,
+        typer.Option(help="Master key of the broker; made if absent. 鍵ファイル。"),
+    ],
+    host: Annotated[
+        list[str],
+        typer.Option(help="Name or address of its broker; repeat it. ホスト名。"),
+    ],
+    code: Annotated[
+        str, typer.Option(help="Municipal code. 全国地方公共団体コード。")
+    ] = "",
+    title_ja: Annotated[str, typer.Option(help="Name in Japanese. 日本語名。")] = "",
+    title_en: Annotated[str, typer.Option(help="Name in English. 英語名。")] = "",
+    port: Annotated[
+        int,
+        typer.Option(
+            min=1, max=65535, help="Port of the broker for links. リンクのポート。"
+        ),
+    ] = 8443,
+    suite: Annotated[Suite, typer.Option(help="Algorithms. 暗号方式。")] = Suite.HYBRID,
+    root_passphrase_file: RootPassphraseFile = None,
+    contact: Annotated[str, typer.Option(help="Whom other cities call. 連絡先。")] = "",
+    further: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Setting of the broker, such as api.port=9000. 設定。"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Found a city: root key, broker node, city card.
+
+    都市を新しく設けます。
+    """
+    answers = CityAnswers(
+        city=city_id(city),
+        code=municipal_code(code) if code else None,
+        title_ja=title_ja,
+        title_en=title_en,
+        suite=suite,
+        hosts=tuple(host),
+        port=port,
+        key_file=key_file,
+        contact=contact,
+        settings=tuple(map(setting, further or [])),
+    )
+    made = create_city(
+        answers,
+        folder,
+        passphrase(root_passphrase_file, new=True),
+        now_ms=SystemClock().now_ms(),
+        entropy=system_entropy,
+    )
+    config = made.broker.data_dir / FILE_NAME
+    document = {
+        "city": made.card.city,
+        "fingerprint": made.fingerprint,
+        "root_key": str(made.root_file),
+        "city_card": str(made.card_file),
+        "broker": made.broker.node.id,
+        "config_file": str(config),
+    }
+    show(document, _next_steps(made, config), as_json=as_json)
+
+
+@city.command("card")
+def card(file: CardFile, as_json: AsJson = False) -> None:
+    """Show a city card.
+
+    都市カードを表示します。
+    """
+    found = _read(file)
+    document: dict[str, Any] = found.model_dump(mode="json", exclude_none=True)
+    name = fingerprint_of(found.root_key())
+    rows = [
+        ("city", found.city),
+        ("name", " / ".join(found.title.values())),
+        ("code", found.code),
+        ("brokers", " ".join(found.brokers)),
+        ("contact", found.contact),
+        ("suite", found.root_key().suite.value),
+        ("fingerprint", name),
+    ]
+    show({**document, "fingerprint": name}, columns(rows), as_json=as_json)
+
+
+@city.command("fingerprint")
+def fingerprint(file: CardFile, as_json: AsJson = False) -> None:
+    """Print the fingerprint of a city's root key, to be compared by telephone.
+
+    ルート鍵の指紋を表示します(電話での照合用)。
+    """
+    found = _read(file)
+    name = fingerprint_of(found.root_key())
+    show({"city": found.city, "fingerprint": name}, name, as_json=as_json)
+
+
+def _read(file: Path) -> CityCard:
+    return CityCard.read(file / CARD_FILE if file.is_dir() else file)
+
+
+def _next_steps(made: NewCity, config: Path) -> str:
+    files = columns(
+        [
+            ("root key", made.root_file),
+            ("city card", made.card_file),
+            ("broker", config),
+            ("fingerprint", made.fingerprint),
+        ],
+        indent="  ",
+    )
+    return (
+        f"✓ The city {made.card.city} is founded. 都市を設けました。\n{files}\n"
+        "Next 次の手順:\n"
+        f"  1. Move {made.root_file.name} to a medium that you keep offline, with a\n"
+        "     copy elsewhere. Whoever has it and its passphrase is the city.\n"
+        "     ルート鍵はオフラインの媒体に移し、写しを別の場所に保管してください。\n"
+        f"  2. machikura serve --config {config}\n"
+        "  3. Hand the city card to organizations and to other cities; read them the\n"
+        "     fingerprint by telephone.\n"
+        "     都市カードを各組織と他都市に渡し、指紋は電話で読み上げてください。"
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the group."""
+    app.add_typer(city, name="city", help="Found a city. 都市を設けます。")
