@@ -463,6 +463,7 @@ class _Builder:
             trust=trust,
             warrants=warrants,
             proofs=self.proofs,
+            exchanges=self.exchanges,
             addressbook=self.addressbook,
             database=self.database,
             max_age_s=settings.trust.status_max_age_s,
@@ -494,6 +495,7 @@ class _Builder:
             now_ms=self.now_ms,
             entropy=self.world.entropy,
         )
+        parts.reader.refresh = parts.recipient.refresh
         self.exchanges.member_secret = parts.holder.member_secret
         self.exchanges.on(parts.holder.handlers())
         self.exchanges.on(parts.recipient.handlers())

@@ -10,7 +10,7 @@ the caller sees anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from federation.exchange import About, Answer, Endpoint, Refused, Target
@@ -22,11 +22,11 @@ from protocol.canonical import parse_json
 from protocol.envelope import Kind
 from protocol.errors import MachikuraError
 from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
-from protocol.membership import DataClass
+from protocol.membership import MEMBER_KEY, DataClass, MemberKey
 from protocol.problem import Refusal
 from protocol.provision import ProvisionRecord
 from protocol.request import MAX_BODY_BYTES, HolderTicket, Read, Warrant
-from protocol.signature import digest_of
+from protocol.signature import Received, digest_of
 from vault.dataset_types import DatasetTypes
 from vault.errors import NotFound
 from vault.keyring import NOBODY
@@ -75,6 +75,18 @@ class HolderAnswer:
     outcome: Answer | Refused | Refusal
 
 
+Refresh = Callable[[KeptConsent], Awaitable[KeptConsent | None]]
+
+
+async def _cannot(kept: KeptConsent) -> KeptConsent | None:
+    return None
+
+
+def _ends(member_key: str) -> int:
+    """Return when a member key ends; it is verified where it is used."""
+    return Received.parse(member_key, MEMBER_KEY).peek(MemberKey).exp
+
+
 class Reader:
     """Carries out federated reads."""
 
@@ -99,6 +111,7 @@ class Reader:
         self._provisions = provisions
         self._database = database
         self._now_ms = now_ms
+        self.refresh: Refresh = _cannot
 
     async def read(self, request: ReadRequest) -> list[HolderAnswer]:
         """Ask every holder concerned.
@@ -114,6 +127,8 @@ class Reader:
         kept = self._database.read(lambda c: self._ledger.package(c, consent))
         if kept is None:
             raise NotFound("no such consent was received here")
+        if self._is_stale(kept):
+            kept = await self.refresh(kept) or kept
         tickets = [
             ticket
             for ticket in kept.package.holders
@@ -126,6 +141,14 @@ class Reader:
             await asyncio.gather(
                 *(self._read_one(request, kept, t, proof) for t in tickets)
             )
+        )
+
+    def _is_stale(self, kept: KeptConsent) -> bool:
+        """Tell whether a hidden holder's member key has ended."""
+        now = self._now_ms() // 1000
+        return any(
+            ticket.member_key is not None and _ends(ticket.member_key) <= now
+            for ticket in kept.package.holders
         )
 
     async def _read_without(self, request: ReadRequest) -> HolderAnswer:

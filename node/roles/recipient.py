@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from federation.exchange import Asked, Handler, Reply
+from federation.exchange import Answer, Asked, Endpoint, Handler, Reply
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
 from node.database import Database
 from node.proofs import Proofs
 from node.warrants import Verified, Warrants
-from protocol.answer import Acknowledged, Done, Stored
+from protocol.answer import Acknowledged, Done, Package, Stored
 from protocol.consent import (
     ACKNOWLEDGEMENT,
     CONSENT,
@@ -30,18 +30,26 @@ from protocol.consent import (
     open_ticket,
 )
 from protocol.decision import Case, Deny, Freshness, decide
+from protocol.envelope import Kind
 from protocol.errors import Malformed, WrongAudience
 from protocol.ids import NodeId
 from protocol.membership import Membership, Role
 from protocol.problem import ProblemBody
 from protocol.provision import ProvisionRecord
-from protocol.request import ConsentNotice, Push, Revoke
+from protocol.request import (
+    ConsentNotice,
+    ConsentPackage,
+    Push,
+    Revoke,
+    TicketsQuery,
+)
 from protocol.sealed import OpeningKey
 from protocol.signature import sign
 from protocol.status import STATUS_LIST, StatusList
 from protocol.suites import Signer
 from vault.intake import Delivery
 from vault.keyring import SubjectId
+from vault.ledger import KeptConsent
 from vault.parts import Vault
 
 
@@ -59,6 +67,7 @@ class RecipientDesk:
         trust: TrustStore,
         warrants: Warrants,
         proofs: Proofs,
+        exchanges: Endpoint,
         addressbook: Addressbook,
         database: Database,
         max_age_s: int,
@@ -76,6 +85,7 @@ class RecipientDesk:
             trust: verifies documents.
             warrants: verifies consents that come with records.
             proofs: takes status lists that come along.
+            exchanges: our end of exchanges.
             addressbook: remembers home nodes.
             database: where everything is kept.
             max_age_s: T, the greatest age of a freshness proof.
@@ -90,6 +100,7 @@ class RecipientDesk:
         self._trust = trust
         self._warrants = warrants
         self._proofs = proofs
+        self._exchanges = exchanges
         self._addressbook = addressbook
         self._database = database
         self._max_age_s = max_age_s
@@ -111,35 +122,67 @@ class RecipientDesk:
         package, sender = asked.expect(ConsentNotice).package, asked.sender
         if Role.IDENTITY not in sender.roles:
             return Reply(ProblemBody(code="forbidden", detail="not a home node"))
+        await self._keep(package, sender, asked.now_ms)
+        return Reply(Done())
+
+    async def _keep(
+        self, package: ConsentPackage, sender: Membership, now_ms: int
+    ) -> None:
+        """Check everything in a package and keep it.
+
+        Raises:
+            ProtocolViolation: a part is forged, or not for us.
+        """
+        now = now_ms // 1000
         consent = self._trust.verify_home_document(
-            package.consent, CONSENT, Consent, sender, asked.now
+            package.consent, CONSENT, Consent, sender, now
         ).body
         if self._node not in consent.recipients and self._node not in consent.holders:
             raise WrongAudience("the consent does not concern this node")
         if package.home is None:
             raise Malformed("the package lacks the home node's credentials")
         home = self._trust.verify_sender(
-            package.home.membership, package.home.operating, asked.now
+            package.home.membership, package.home.operating, now
         )
         if home.sub != sender.sub:
             raise Malformed("the credentials are another node's")
         ticket = open_ticket(package.own_ticket, self._opening, self._node, consent)
         if package.proof is not None:
-            self._offer(package.proof, home, asked.now)
+            self._offer(package.proof, home, now)
         self._addressbook.note(home)
 
         def keep(connection: Connection) -> bool:
-            subject = self._subject(connection, ticket, sender.sub, asked.now_ms)
+            subject = self._subject(connection, ticket, sender.sub, now_ms)
             return self._vault.ledger.keep_package(
                 connection,
                 subject=subject,
                 consent=consent,
                 package=package,
-                now_ms=asked.now_ms,
+                now_ms=now_ms,
             )
 
         await self._database.write(keep)
-        return Reply(Done())
+
+    async def refresh(self, kept: KeptConsent) -> KeptConsent | None:
+        """Ask the home node for fresh tickets of a consent that we have.
+
+        Location tokens and member keys of hidden holders are short-lived.
+
+        Returns:
+            The consent with its fresh package; None if the home node gave none.
+        """
+        home = NodeId(kept.consent.iss)
+        target = await self._addressbook.target(home)
+        asked = await self._exchanges.ask(
+            target, Kind.MANAGE, TicketsQuery(consent=kept.consent.jti)
+        )
+        if not isinstance(asked, Answer) or not isinstance(asked.result, Package):
+            return None
+        member = await self._addressbook.member(home)
+        await self._keep(asked.result.package, member, self._exchanges.now_ms())
+        return self._database.read(
+            lambda c: self._vault.ledger.package(c, kept.consent.jti)
+        )
 
     def _subject(
         self, connection: Connection, ticket: Ticket, home: NodeId, now_ms: int
