@@ -218,6 +218,9 @@ class DiscoveryTable(Table):
     """How nodes nearby are found; what is found is never trusted for that."""
 
     zeroconf: bool = setting(False, "Announce and look on the local network.")
+    interfaces: tuple[str, ...] = setting(
+        ("127.0.0.1",), "IP addresses of the interfaces to announce and look on."
+    )
 
 
 class LogTable(Table):

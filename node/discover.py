@@ -25,9 +25,9 @@ class Discoverer:
     def __init__(self, core: Core) -> None:
         """Take the running node."""
         self._core = core
-        host = core.parts.settings.link.host
+        self._interfaces = core.parts.settings.discovery.interfaces
         self._discovery = Discovery(
-            interfaces=[host or "127.0.0.1"],
+            interfaces=self._interfaces,
             on_found=self._found,
             on_gone=self._gone,
         )
@@ -45,7 +45,7 @@ class Discoverer:
                         node=parts.node,
                         port=settings.link.port,
                         fingerprint=certificate_hash(certificate).hex(),
-                        addresses=(settings.link.host or "127.0.0.1",),
+                        addresses=self._interfaces,
                     )
                 )
         except CannotDiscover as error:
