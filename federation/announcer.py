@@ -10,26 +10,27 @@ counts only for what that same neighbor had announced.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from federation.relay import Agreed
 from federation.routing import Route, RouteTable
 from protocol.canonical import b64url
 from protocol.ids import CityId
 from protocol.model import Document
-from protocol.request import Token
-from protocol.route import ROUTE, Announcement, CityKeys
+from protocol.route import MAX_BUNDLE_BYTES, ROUTE, Announcement, CityKeys
 from protocol.signature import MAX_TOKEN_BYTES, Signed, sign
 from protocol.suites import Signer
 
-MAX_NOTICE_BYTES = 1024 * 1024
+MAX_NOTICE_BYTES = MAX_BUNDLE_BYTES + 1024
 
 
 class Notice(Document):
     """One notice on a link."""
 
     kind: Literal["route", "withdraw", "trust"]
-    token: Token | None = None
+    token: Annotated[str, Field(max_length=MAX_BUNDLE_BYTES)] | None = None
     origin: CityId | None = None
 
 

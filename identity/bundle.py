@@ -14,7 +14,7 @@ from identity.entropy import Entropy, new_id
 from protocol.errors import Malformed, WrongAudience
 from protocol.ids import CityId, NodeId
 from protocol.membership import verify_operating
-from protocol.route import TRUST_BUNDLE, Bundle, CityKeys
+from protocol.route import MAX_BUNDLE_BYTES, TRUST_BUNDLE, Bundle, CityKeys
 from protocol.signature import Received, Signed, SingleKey, sign
 from protocol.suites import Signer, VerifyingKey
 
@@ -69,7 +69,7 @@ def verify_bundle(
     Raises:
         ProtocolViolation: any fault.
     """
-    received = Received.parse(token, TRUST_BUNDLE)
+    received = Received.parse(token, TRUST_BUNDLE, max_bytes=MAX_BUNDLE_BYTES)
     claimed = {keys.city: keys for keys in received.peek(Bundle).cities}
     own = claimed.get(city)
     if own is None:

@@ -20,6 +20,7 @@ from protocol.box import NONCE_BYTES, Box
 from protocol.sealed import SEALING_SEED_BYTES, OpeningKey
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
 
+
 @dataclass(frozen=True)
 class NamelessPair:
     """Private halves of keys without a name.

@@ -27,6 +27,12 @@ EPILOG = (
 )
 
 
+def _demo(app: typer.Typer) -> None:
+    from node.commands import demo
+
+    demo.add_to(app)
+
+
 def _init(app: typer.Typer) -> None:
     from node.commands import init
 
@@ -45,17 +51,147 @@ def _status(app: typer.Typer) -> None:
     status.add_to(app)
 
 
+def _doctor(app: typer.Typer) -> None:
+    from node.commands import doctor
+
+    doctor.add_to(app)
+
+
+def _city(app: typer.Typer) -> None:
+    from node.commands import city
+
+    city.add_to(app)
+
+
+def _member(app: typer.Typer) -> None:
+    from node.commands import member
+
+    member.add_to(app)
+
+
+def _federate(app: typer.Typer) -> None:
+    from node.commands import federate
+
+    federate.add_to(app)
+
+
+def _routes(app: typer.Typer) -> None:
+    from node.commands import routes
+
+    routes.add_to(app)
+
+
 def _client(app: typer.Typer) -> None:
     from node.commands import client
 
     client.add_to(app)
 
 
+def _dataset(app: typer.Typer) -> None:
+    from node.commands import dataset
+
+    dataset.add_to(app)
+
+
+def _import_file(app: typer.Typer) -> None:
+    from node.commands import import_file
+
+    import_file.add_to(app)
+
+
+def _resident(app: typer.Typer) -> None:
+    from node.commands import resident
+
+    resident.add_to(app)
+
+
+def _link(app: typer.Typer) -> None:
+    from node.commands import link
+
+    link.add_to(app)
+
+
+def _consent(app: typer.Typer) -> None:
+    from node.commands import consent
+
+    consent.add_to(app)
+
+
+def _locate(app: typer.Typer) -> None:
+    from node.commands import locate
+
+    locate.add_to(app)
+
+
+def _read(app: typer.Typer) -> None:
+    from node.commands import read
+
+    read.add_to(app)
+
+
+def _push(app: typer.Typer) -> None:
+    from node.commands import push
+
+    push.add_to(app)
+
+
+def _provisions(app: typer.Typer) -> None:
+    from node.commands import provisions
+
+    provisions.add_to(app)
+
+
+def _outbox(app: typer.Typer) -> None:
+    from node.commands import outbox
+
+    outbox.add_to(app)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
+    "demo": ("Play the demo: cities exchange data as a resident agreed.", _demo),
     "init": ("Set up a new node. 新しいノードを設定します。", _init),
     "serve": ("Run the node. ノードを動かします。", _serve),
     "status": ("Show what the node does. ノードの状態を表示します。", _status),
+    "doctor": (
+        "Examine this node, and the way to a peer; ends with 1 if something is wrong.",
+        _doctor,
+    ),
+    "city": ("Found a city. 都市を設けます。", _city),
+    "member": ("Join a city, admit nodes, remove them. 加入と除名。", _member),
+    "federate": ("Agreements with other cities. 都市間の協定。", _federate),
+    "routes": (
+        "Show the ways to other cities (at a broker); * marks the one in use.",
+        _routes,
+    ),
     "client": ("Applications of this organization. アプリケーションの管理。", _client),
+    "dataset": (
+        "Dataset types and this holder's policy. データセット種別と方針。",
+        _dataset,
+    ),
+    "import": (
+        "Import a file: FHIR R4, CSV or NDJSON. ファイルを取り込みます。",
+        _import_file,
+    ),
+    "resident": (
+        "Residents' accounts and sessions. 住民のアカウントとサインイン。",
+        _resident,
+    ),
+    "link": ("Link a resident with a holder. 本人と保有組織の連携。", _link),
+    "consent": ("Give, see and end consents. 同意・撤回・一時停止。", _consent),
+    "locate": (
+        "Show where my data is (as resident). 自分のデータの所在を表示します(住民)。",
+        _locate,
+    ),
+    "read": ("Read from other organizations, under a consent.", _read),
+    "push": (
+        "Send records to a recipient; they wait while it cannot be reached.",
+        _push,
+    ),
+    "provisions": (
+        "Show a person's provision, reception and refusal records, newest first.",
+        _provisions,
+    ),
+    "outbox": ("Messages that wait or were refused. 未配送メッセージ。", _outbox),
 }
 """By name: the line in `--help`, and what adds the command to an app."""
 

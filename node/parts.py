@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from federation.announcer import Announcer
 from federation.broker import Broker, BrokerLimits
@@ -140,8 +141,11 @@ class Parts:
 
     async def purge(self) -> None:
         """Delete what has ended: retention, nameless keys, sessions."""
-        now, now_ms = self.now(), self.world.clock.now_ms()
-        await self.database.bulk(lambda c: self.vault.retention.purge(c, now_ms))
+        now = self.now()
+        await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
+        for desk in (self.holder, self.city):
+            if desk is not None:
+                await self.database.write(partial(desk.forget, now=now))
         if self.residents is not None:
             await self.residents.forget(now)
 

@@ -34,6 +34,8 @@ TRUST_BUNDLE = "trust-bundle"
 MAX_PATH = 6
 """Cities on a path. Each layer wraps the one before in base64: six cities of the hybrid
 suite make 207 kB, seven would be more than a signed document may have."""
+MAX_CITIES = 2000
+MAX_BUNDLE_BYTES = 32 * 1024 * 1024
 
 
 class CityKeys(Document):
@@ -84,7 +86,7 @@ class Bundle(Claims):
         paths: city to path, nearest first, without the city itself.
     """
 
-    cities: Annotated[tuple[CityKeys, ...], Field(max_length=4096)]
+    cities: Annotated[tuple[CityKeys, ...], Field(max_length=MAX_CITIES)]
     paths: dict[str, tuple[CityId, ...]] = Field(default_factory=dict)
     removed: Annotated[tuple[NodeId, ...], Field(max_length=4096)] = ()
 

@@ -48,7 +48,9 @@ def text(agreement: Agreement) -> str:
         f"  from {day(body.starts)} to {day(body.ends)}  有効期間",
     ]
     for party in (body.a, body.b):
-        signed = "✓ signed 署名済" if party.city in agreement.signed_by else "not signed"
+        signed = (
+            "✓ signed 署名済" if party.city in agreement.signed_by else "not signed"
+        )
         rows = [
             ("fingerprint 指紋", fingerprint(party.root_key())),
             ("brokers", " ".join(party.links)),

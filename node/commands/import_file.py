@@ -31,7 +31,9 @@ def import_(
     ],
     format_: Annotated[
         str,
-        typer.Option("--format", help=f"{', '.join(FORMATS)}; else by the name. 形式。"),
+        typer.Option(
+            "--format", help=f"{', '.join(FORMATS)}; else by the name. 形式。"
+        ),
     ] = "",
     profile: Annotated[
         str,
@@ -70,7 +72,8 @@ def import_(
         with content:
             report = client.upload(PATH, content, query)
     show(report, _text(report), as_json=as_json)
-    if report["rows"] and report["refused"] == report["rows"]:
+    kept = report["stored"] + report["updated"] + report["known"]
+    if report["problems"] and not kept:
         raise typer.Exit(1)
 
 
@@ -89,9 +92,9 @@ def _mapping(path: Path) -> str:
         Misuse: it is no profile.
         TooLarge: it does not fit into a request.
     """
-    syntax = "toml" if path.suffix.lower() == ".toml" else "json"
     content = files.read(path, _MAX_MAPPING_BYTES)
-    found = load_profile(content, syntax="toml" if syntax == "toml" else "json")
+    is_toml = path.suffix.lower() == ".toml"
+    found = load_profile(content, syntax="toml" if is_toml else "json")
     short = found.model_dump(mode="json", exclude_defaults=True)
     text = orjson.dumps(short).decode()
     if len(quote(text)) > _MAX_IN_QUERY:

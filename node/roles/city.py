@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from sqlalchemy import Connection
+
 from federation.announcer import MAX_NOTICE_BYTES, Announcer, Notice
 from federation.exchange import Asked, Handler, Reply
 from federation.peers import Carrier, Peer, Peers
@@ -33,6 +35,8 @@ from protocol.route import CityKeys, verify_announcement
 from protocol.suites import Signer, VerifyingKey
 
 _logger = logging.getLogger(__name__)
+
+_DAY_S = 86_400
 
 
 class CityDesk:
@@ -201,12 +205,17 @@ class CityDesk:
         """Tell everybody what follows from a change of routes, members or keys."""
         self._trust.set_own_keys(self.keys())
         self._bundle = None
+        bundle = self._current_bundle()
         for peer, link in self._peers.all():
             if peer.city == self.city:
-                self._tell(link, self._current_bundle())
+                self._tell(link, bundle)
             elif peer.is_broker:
                 for notice in self._announcer.for_neighbor(peer.city):
                     self._tell(link, notice)
+
+    def forget(self, connection: Connection, now: int) -> None:
+        """Forget whose member keys were, once they have long ended."""
+        self._member_keys.forget(connection, before=now - _DAY_S)
 
     def refresh(self) -> None:
         """Do what time brings: expire routes, renew announcements and bundles."""

@@ -98,6 +98,10 @@ class HolderDesk:
         pair = self._database.read(lambda c: self._nameless.find(c, kid))
         return None if pair is None else MemberSecret(pair.signing, pair.opening)
 
+    def forget(self, connection: Connection, now: int) -> None:
+        """Delete nameless keys that have ended."""
+        self._nameless.forget(connection, before=now - self._skew_s)
+
     # ------------------------------------------------------------------ reads
 
     async def _read(self, asked: Asked) -> Reply:

@@ -126,10 +126,10 @@ def test_foreign_root_cannot_sign() -> None:
             parse({"payload": payload, "signatures": [first, signature(payload, root)]})
     with pytest.raises(WrongAudience):
         PROPOSAL.countersign(YAMANAMI.id, YAMANAMI.root)
-    with pytest.raises(BadSignature):
+    with pytest.raises(BadSignature, match="not the one the text names"):
         PROPOSAL.countersign(MINATO.id, YAMANAMI.root)
-    with pytest.raises(BadSignature):
-        Agreement.propose(agreement_body(), YAMANAMI.id, YAMANAMI.root)
+    with pytest.raises(BadSignature, match="not the one the text names"):
+        Agreement.propose(agreement_body(), YAMANAMI.id, MINATO.root)
 
 
 def test_signature_under_the_name_of_the_other_root_is_refused() -> None:
@@ -358,6 +358,13 @@ def test_purpose_must_be_in_the_terms() -> None:
     assert (
         named.refusal("health.checkup", "marketing", "personal") == "agreement-purpose"
     )
+
+
+def test_wildcard_stands_for_any_name() -> None:
+    """For dataset types and purposes; data classes are always named."""
+    wide = ALLOWED.model_copy(update={"dataset_types": ("*",)})
+    assert wide.refusal("energy.usage", "research", "personal") is None
+    assert wide.refusal("energy.usage", "research", "open") == "agreement-data-class"
 
 
 def test_empty_terms_allow_nothing() -> None:

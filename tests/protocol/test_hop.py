@@ -122,6 +122,8 @@ def test_long_records_are_refused_unread() -> None:
     """A single record cannot be as long as it likes."""
     with pytest.raises(TooLarge):
         parse(b"x" * (MAX_HOPS * 1024 + 1), HEADER)
+    with pytest.raises(Malformed):
+        parse(b"x" * (MAX_HOPS * 1024), HEADER)
 
 
 def test_append_leaves_earlier_records_alone() -> None:
