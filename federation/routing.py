@@ -125,7 +125,6 @@ class RouteTable:
             route = self.best(origin)
             if (
                 route is not None
-                and route.neighbor != neighbor
                 and neighbor not in route.path
                 and len(route.path) < MAX_PATH
                 and may_transit(neighbor, route.neighbor)

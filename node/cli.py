@@ -148,19 +148,19 @@ def _outbox(app: typer.Typer) -> None:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
-    "demo": ("Play the demo: cities exchange data as a resident agreed.", _demo),
+    "demo": ("Play the demo. デモを動かします。", _demo),
     "init": ("Set up a new node. 新しいノードを設定します。", _init),
     "serve": ("Run the node. ノードを動かします。", _serve),
     "status": ("Show what the node does. ノードの状態を表示します。", _status),
     "doctor": (
-        "Examine this node, and the way to a peer; ends with 1 if something is wrong.",
+        "Examine this node, and the way to a peer. ノードと経路を診断します。",
         _doctor,
     ),
     "city": ("Found a city. 都市を設けます。", _city),
     "member": ("Join a city, admit nodes, remove them. 加入と除名。", _member),
     "federate": ("Agreements with other cities. 都市間の協定。", _federate),
     "routes": (
-        "Show the ways to other cities (at a broker); * marks the one in use.",
+        "Show the ways to other cities. 他都市への経路を表示します。",
         _routes,
     ),
     "client": ("Applications of this organization. アプリケーションの管理。", _client),
@@ -179,16 +179,16 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
     "link": ("Link a resident with a holder. 本人と保有組織の連携。", _link),
     "consent": ("Give, see and end consents. 同意・撤回・一時停止。", _consent),
     "locate": (
-        "Show where my data is (as resident). 自分のデータの所在を表示します(住民)。",
+        "Show where my data is. 自分のデータの所在を表示します。",
         _locate,
     ),
-    "read": ("Read from other organizations, under a consent.", _read),
+    "read": ("Read from other organizations. 他組織の記録を参照します。", _read),
     "push": (
-        "Send records to a recipient; they wait while it cannot be reached.",
+        "Send records to a recipient. 記録を提供先へ送ります。",
         _push,
     ),
     "provisions": (
-        "Show a person's provision, reception and refusal records, newest first.",
+        "Show who got a person's data. 提供・受領・拒否の記録を表示します。",
         _provisions,
     ),
     "outbox": ("Messages that wait or were refused. 未配送メッセージ。", _outbox),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`machikura consent`: give, see, end consents; see those this organization received."""
+"""`machikura consent`: give, see and end consents; see those that were received."""
 
 from __future__ import annotations
 

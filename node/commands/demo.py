@@ -26,9 +26,11 @@ def demo(
         typer.Option("--dir", help="Folder for the cities' data. データフォルダ。"),
     ] = None,
 ) -> None:
-    """Play the demo: cities exchange data as a resident agreed.
+    """Play the demo.
 
-    都市間データ連携のデモを動かします。
+    デモを動かします。
+
+    Three cities on this machine exchange data as a resident agreed.
     """
     raise typer.Exit(main(once=once, json_file=json_file, suite=suite, folder=folder))
 

@@ -31,11 +31,13 @@ def doctor(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Examine this node, and the way to a peer; ends with 1 if something is wrong.
+    """Examine this node, and the way to a peer.
 
     ノードと経路を診断します。
+
+    Ends with 1 if something is wrong; a warning (!) is not.
     """
-    body = {"peer": node_id(peer)} if peer else {}
+    body: dict[str, str] = {"peer": node_id(peer)} if peer else {}
     client = connect(config, socket, timeout_s=_TIMEOUT_S)
     report = _examined(client, body, wait)
     show(report, _text(report), as_json=as_json)

@@ -4,8 +4,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from protocol.errors import Misuse, TooLarge
+
+
+def opened(path: Path) -> BinaryIO:
+    """Return a file open for reading.
+
+    Raises:
+        Misuse: it cannot be read.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise Misuse(f"{path}: {error.strerror}") from error
 
 
 def read(path: Path, max_bytes: int) -> bytes:
@@ -15,11 +28,8 @@ def read(path: Path, max_bytes: int) -> bytes:
         Misuse: it cannot be read.
         TooLarge: it has more.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise Misuse(f"{path}: {error.strerror}") from error
+    with opened(path) as file:
+        data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise TooLarge(f"{path}: more than {max_bytes} bytes")
     return data

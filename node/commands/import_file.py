@@ -14,7 +14,7 @@ import typer
 from node.commands import files
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
 from node.commands.output import AsJson, columns, in_language, show
-from protocol.errors import Misuse, TooLarge
+from protocol.errors import TooLarge
 from vault.formats.profile import load_profile
 from vault.formats.reader import FORMATS
 
@@ -65,11 +65,7 @@ def import_(
     if file == "-":
         report = client.upload(PATH, sys.stdin.buffer, query)
     else:
-        try:
-            content = Path(file).open("rb")
-        except OSError as error:
-            raise Misuse(f"{file}: {error.strerror}") from error
-        with content:
+        with files.opened(Path(file)) as content:
             report = client.upload(PATH, content, query)
     show(report, _text(report), as_json=as_json)
     kept = report["stored"] + report["updated"] + report["known"]

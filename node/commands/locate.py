@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath
-from node.commands.output import AsJson, columns, show
+from node.commands.output import AsJson, columns, moment, show
 from node.commands.session import SessionFile, as_resident
 
 PATH = "/v1/me/locations"
@@ -23,11 +23,12 @@ def locate(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show where my data is (as resident).
+    """Show where my data is.
 
-    自分のデータの所在を表示します(住民)。
+    自分のデータの所在を表示します。
 
-    Every directory and holder that was asked is listed, also those that were silent.
+    For a resident who has signed in. Every directory and holder that was asked is
+    listed, also those that were silent.
     """
     client = as_resident(config, socket, session_file)
     document = client.get(PATH, {"records": "true" if records else "false"})
@@ -39,16 +40,16 @@ def _text(document: dict[str, Any]) -> str:
     for held in document["holdings"]:
         when = held["first"], held["last"]
         rows.append((held["holder"], held["dataset_type"], held["count"], *when))
-        for use in held["sharing"]:
-            rows.append(
-                (
-                    f"  → {use['recipient']}",
-                    use["purpose"],
-                    use["releases"],
-                    None,
-                    use["last"],
-                )
+        rows += (
+            (
+                f"  → {use['recipient']}",
+                use["purpose"],
+                use["releases"],
+                None,
+                _last(use),
             )
+            for use in held["sharing"]
+        )
         rows += ((f"  {record}", None, None, None, None) for record in held["records"])
     asked: list[tuple[object, ...]] = [
         (
@@ -63,6 +64,11 @@ def _text(document: dict[str, Any]) -> str:
     ]
     heading = "Asked 照会先:"
     return "\n".join([columns(rows), heading, columns(asked, indent="  ")])
+
+
+def _last(use: dict[str, Any]) -> str | None:
+    last = use["last"]
+    return None if last is None else moment(last)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -67,8 +67,8 @@ def admit(
     qualification: Annotated[
         list[str] | None,
         typer.Option(
-            help="SCHEME[:NUMBER[:YYYY-MM-DD]] that the city attests; a year if there is "
-            "no date. 都市が証明する資格。"
+            help="SCHEME[:NUMBER[:YYYY-MM-DD]] that the city attests; for a year if "
+            "there is no date. 都市が証明する資格。"
         ),
     ] = None,
     data_class: Annotated[
@@ -144,8 +144,8 @@ def accept(
         raise Misuse(f"{file.name} is no membership file") from error
     document, running = _accept(credentials, config, socket)
     text = (
-        f"✓ {document['node']} is a member until {day(document['ends'])}; it is renewed "
-        "by itself.\n  会員になりました。更新は自動です。"
+        f"✓ {document['node']} is a member until {day(document['ends'])}; "
+        "renewal is automatic.\n  会員になりました。更新は自動です。"
     )
     if not running:
         text += f"\nNext 次の手順: machikura serve --config {config}"

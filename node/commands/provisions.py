@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`machikura provisions`: who got a person's data, from whom it came, who was refused."""
+"""`machikura provisions`: who got a person's data, who gave it, who was refused."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def provisions(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a person's provision, reception and refusal records, newest first.
+    """Show who got a person's data.
 
-    本人に関する提供・受領・拒否の記録を表示します。
+    提供・受領・拒否の記録を表示します。
+
+    Releases, arrivals and refusals, newest first.
     """
-    query = {"subject": subject, "limit": limit}
+    query: dict[str, str | int] = {"subject": subject, "limit": limit}
     document = connect(config, socket).get(PATH, query)
     rows: list[tuple[object, ...]] = [
         ("WHEN", "ROLE", "WITH", "TYPE", "PURPOSE", "FIELDS", "ROUTE", "REASON")

@@ -29,9 +29,11 @@ def push(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send records to a recipient; they wait while it cannot be reached.
+    """Send records to a recipient.
 
-    記録を提供先へ送ります(届くまで自動で再送します)。
+    記録を提供先へ送ります。
+
+    Under a consent. They wait while the recipient cannot be reached.
     """
     body: dict[str, Any] = {
         "consent": consent,

@@ -46,9 +46,12 @@ def read(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read from other organizations, under a consent.
+    """Read from other organizations.
 
-    同意に基づき、他組織の記録を参照します。
+    他組織の記録を参照します。
+
+    Under a consent that this organization received. Shows what was released, what was
+    cut and by which clause, and the brokers on the way.
     """
     wishes = {
         "consent": consent or None,

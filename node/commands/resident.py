@@ -49,7 +49,7 @@ def add(
     text = (
         f"✓ {login}: the account is open. アカウントを開設しました。\n"
         f"{columns(rows, indent='  ')}\n"
-        "Scan the second factor with an authenticator app; it is not shown again. Then:\n"
+        "Scan the second factor with an authenticator app; it is not shown again.\n"
         "第二要素を認証アプリに登録してください(再表示できません)。\n"
         f"  machikura resident confirm-factor {added['account']} CODE"
     )

@@ -16,9 +16,11 @@ def routes(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the ways to other cities (at a broker); * marks the one in use.
+    """Show the ways to other cities.
 
-    他都市への経路を表示します(ブローカーで実行)。
+    他都市への経路を表示します。
+
+    Run it at a broker; * marks the way in use.
     """
     document = connect(config, socket).get(PATH)
     rows: list[tuple[object, ...]] = [("", "CITY", "NEIGHBOR", "PATH", "ENDS")]

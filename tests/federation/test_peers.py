@@ -58,6 +58,9 @@ def test_broker_of_a_city_is_a_broker(hoshino: City) -> None:
     assert peers.broker_of(hoshino.id) == first
     first[1].up = False
     assert peers.broker_of(hoshino.id) == second
+    demoted = Peer(second[0].node, hoshino.certify("second").body, "")
+    peers.add(demoted, Wire(hoshino.broker, hoshino.broker))
+    assert peers.broker_of(hoshino.id) is None
     peers.remove(*second)
     assert peers.broker_of(hoshino.id) is None
     assert peers.broker_of(CityId("minato")) is None

@@ -431,6 +431,22 @@ def test_introduction_of_our_own_city_under_another_root_is_refused() -> None:
         ours.introduce(introduction(impostor_keys(HOSHINO)), NOW)
 
 
+def test_introduction_of_our_own_city_changes_nothing() -> None:
+    """Our own documents do not come to us by way of a neighbor."""
+    ours = trust()
+    ours.introduce(introduction(HOSHINO.keys()), NOW)
+    with pytest.raises(UnknownKey):
+        ours.city_keys(HOSHINO.id, NOW)
+
+
+def test_city_known_by_agreement_only_has_no_keys_yet() -> None:
+    """Its root is believed; broker and directory come with an announcement."""
+    ours = trust()
+    ours.agree([agreement()], NOW)
+    with pytest.raises(UnknownKey, match="not arrived"):
+        ours.city_of(MINATO.id, NOW)
+
+
 def test_agreement_outranks_an_earlier_introduction() -> None:
     """A false introduction does not survive the phone call."""
     ours = trust()
@@ -457,7 +473,8 @@ def test_broker_sets_only_its_own_citys_keys() -> None:
     ours = trust()
     ours.set_own_keys(HOSHINO.keys())
     assert ours.city_of(HOSHINO.id, NOW).broker.sub == "hoshino/broker"
-    for keys in (MINATO.keys(), impostor_keys(HOSHINO)):
+    misnamed = HOSHINO.keys().model_copy(update={"city": MINATO.id})
+    for keys in (MINATO.keys(), impostor_keys(HOSHINO), misnamed):
         with pytest.raises(ConflictingRoot):
             ours.set_own_keys(keys)
 
