@@ -19,7 +19,7 @@ from federation.limits import LinkLimits
 from federation.link import Link
 from federation.peers import Peer
 from node.parts import Parts
-from protocol.errors import MachikuraError, Malformed
+from protocol.errors import MachikuraError, Malformed, Misuse
 from protocol.ids import NodeId
 
 _logger = logging.getLogger(__name__)
@@ -100,6 +100,23 @@ class Core:
         name = NodeId(node or default or f"{self.parts.node.city}/broker")
         if name != self.parts.node:
             self.dialer.add(DialTarget(name, url))
+
+    async def remove_member(self, node: NodeId) -> None:
+        """Remove a node of our city: at once here, elsewhere with the next bundle.
+
+        Raises:
+            NotFound: no such member.
+            Misuse: we are not the city's broker.
+        """
+        parts = self.parts
+        authority, city = parts.authority, parts.city
+        if authority is None or city is None:
+            raise Misuse("members are removed at the city's broker")
+        await parts.database.write(lambda c: authority.remove(c, node, now=parts.now()))
+        city.changed()
+        for link in self.links.links:
+            if link.peer.node == node:
+                await link.close()
 
     # ------------------------------------------------------------------ links
 

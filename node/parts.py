@@ -110,6 +110,7 @@ class Parts:
         await self.renew_own()
         if self.city is not None and self.standing.admitted:
             self.trust.set_own_keys(self.city.keys())
+            self.city.note_removed()
 
     async def take_agreements(self) -> None:
         """Let trust and routes know which agreements are in force now."""

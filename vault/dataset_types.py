@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 
 from pydantic import ValidationError
@@ -88,6 +89,7 @@ def parse_dataset_type(document: bytes) -> DatasetType:
         raise Malformed(f"dataset type: {place}: {first['msg']}") from error
 
 
+@cache
 def built_in_types() -> tuple[DatasetType, ...]:
     """Read the dataset types that come with the product, sorted by file name."""
     folder = files("vault").joinpath("catalog")

@@ -172,14 +172,7 @@ def register_city(registry: Registry, *, core: Core) -> None:
         problems=("not-found",),
     )
     async def remove(params: MemberLabel) -> None:
-        node = NodeId(f"{parts.node.city}/{params.label}")
-        await parts.database.write(lambda c: authority.remove(c, node, now=parts.now()))
-        # At once here, and everywhere with the next trust bundle.
-        link = core.links.link_to(node)
-        if parts.city is not None:
-            parts.city.changed()
-        if link is not None:
-            await link.close()
+        await core.remove_member(NodeId(f"{parts.node.city}/{params.label}"))
 
     @registry.route(
         "POST",

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath
-from node.commands.output import AsJson, columns, moment, show
+from node.commands.output import AsJson, columns, day, show
 from node.commands.session import SessionFile, as_resident
+from vault.moments import seconds_of
 
 PATH = "/v1/me/locations"
 
@@ -38,7 +39,7 @@ def locate(
 def _text(document: dict[str, Any]) -> str:
     rows: list[tuple[object, ...]] = [("HOLDER", "TYPE", "COUNT", "FIRST", "LAST")]
     for held in document["holdings"]:
-        when = held["first"], held["last"]
+        when = _day(held["first"]), _day(held["last"])
         rows.append((held["holder"], held["dataset_type"], held["count"], *when))
         rows += (
             (
@@ -46,7 +47,7 @@ def _text(document: dict[str, Any]) -> str:
                 use["purpose"],
                 use["releases"],
                 None,
-                _last(use),
+                day(use["last"]),
             )
             for use in held["sharing"]
         )
@@ -66,9 +67,8 @@ def _text(document: dict[str, Any]) -> str:
     return "\n".join([columns(rows), heading, columns(asked, indent="  ")])
 
 
-def _last(use: dict[str, Any]) -> str | None:
-    last = use["last"]
-    return None if last is None else moment(last)
+def _day(time: str | None) -> str:
+    return day(None if time is None else seconds_of(time))
 
 
 def add_to(app: typer.Typer) -> None:

@@ -47,6 +47,11 @@ def show(document: Mapping[str, Any], text: str, *, as_json: bool) -> None:
         Console(soft_wrap=True, highlight=False).print(Text(text))
 
 
+def complain(text: str) -> None:
+    """Print on standard error why something was not done."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(text))
+
+
 def columns(rows: Sequence[Sequence[object]], *, indent: str = "") -> str:
     """Return rows as aligned columns; full-width characters count as two.
 

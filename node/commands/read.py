@@ -12,7 +12,7 @@ import typer
 
 from node.commands.api_client import NodeProblem
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
-from node.commands.output import AsJson, in_language, language, show
+from node.commands.output import AsJson, complain, in_language, language, show
 
 PATH = "/v1/exchanges/read"
 _SLACK_S, _LEAST_S = 15.0, 30.0
@@ -71,9 +71,10 @@ def read(
         document = client.post(PATH, body)
     except NodeProblem as error:
         results = error.document.get("results")
-        if results and not as_json:
-            show({}, "\n".join(_lines(results)), as_json=False)
-        raise
+        if as_json or not results:
+            raise
+        complain("\n".join(_lines(results)))
+        raise typer.Exit(1) from error
     show(document, "\n".join(_lines(document["results"])), as_json=as_json)
 
 

@@ -47,8 +47,8 @@ def _as(kind: Callable[[str], T], text: str, rule: str) -> T:
 def end_of(text: str) -> int:
     """Return the second at which something ends, since 1970.
 
-    A date alone means the end of that day in Japan; otherwise ISO 8601, in Japan time
-    where no zone is given.
+    A date alone means the last second of that day in Japan; otherwise ISO 8601, in
+    Japan time where no zone is given.
 
     Raises:
         typer.BadParameter: neither.
@@ -57,7 +57,8 @@ def end_of(text: str) -> int:
         seconds = seconds_of(text)
     except ValueError as error:
         raise typer.BadParameter("use a date such as 2027-03-31") from error
-    return seconds + _DAY_S if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else seconds
+    # The last second, so that the date shown is the date typed.
+    return seconds + _DAY_S - 1 if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else seconds
 
 
 def qualification(text: str, default_end: int) -> dict[str, str | int]:

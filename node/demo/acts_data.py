@@ -20,7 +20,9 @@ from node.demo.cities import CLOCK
 from node.demo.report import Step
 from protocol.canonical import unb64url
 
-DATA = Path(__file__).resolve().parents[2] / "deploy" / "example-cities"
+_INSTALLED = Path(__file__).resolve().parent / "example-cities"
+_CHECKOUT = Path(__file__).resolve().parents[2] / "deploy" / "example-cities"
+DATA = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
 
 FILES = (
     ("hoshino/clinic", "checkups.json", "fhir"),

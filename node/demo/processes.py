@@ -75,6 +75,11 @@ class NodeProcess:
         """Whether the process lives."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def pid(self) -> int | None:
+        """The kernel's number of the process, None while there is none."""
+        return None if self._process is None else self._process.pid
+
     def sample_memory(self) -> int:
         """Return the highest resident memory seen, in KiB, from the kernel's count."""
         if self._process is not None:

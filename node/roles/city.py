@@ -201,6 +201,13 @@ class CityDesk:
         shown = verify_operating(peer.operating, peer.city, root, now, self._skew_s)
         return shown.body.verifying_key()
 
+    def note_removed(self) -> tuple[NodeId, ...]:
+        """Take up which nodes the city removed, before one of them can link again."""
+        now = self._now_ms() // 1000
+        removed = self._database.read(lambda c: self._authority.removed(c, now=now))
+        self._trust.set_removed(removed)
+        return removed
+
     def changed(self) -> None:
         """Tell everybody what follows from a change of routes, members or keys."""
         self._trust.set_own_keys(self.keys())
@@ -225,9 +232,7 @@ class CityDesk:
 
     def _current_bundle(self) -> bytes:
         if self._bundle is None:
-            now = self._now_ms() // 1000
-            removed = self._database.read(lambda c: self._authority.removed(c, now=now))
-            self._trust.set_removed(removed)
+            now, removed = self._now_ms() // 1000, self.note_removed()
             cities = {self.city: self.keys()}
             paths: dict[CityId, tuple[CityId, ...]] = {}
             for origin in self._routes.destinations():

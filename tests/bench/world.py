@@ -22,7 +22,7 @@ from aiohttp import BasicAuth, ClientSession, TCPConnector
 
 from identity.totp import code_at
 from node.commands.api_client import NodeProblem
-from node.demo.cities import Cities, Member, free_port
+from node.demo.cities import PASSPHRASE, Cities, Member, free_port
 from node.new_city import CityAnswers, create_city
 from node.system import SystemClock, system_entropy
 from protocol.agreement import Terms
@@ -55,7 +55,6 @@ TERMS = Terms(
     hop_limit=2,
 )
 CHECKUP = "health.checkup"
-PASSPHRASE = b"bench only: this root key protects nothing"
 LOCAL_ID = "H-0001"
 CLOCK = SystemClock()
 
@@ -83,7 +82,7 @@ RECORD: dict[str, object] = {
     "hemoglobin_gdl": 13.1,
     "ecg_finding": "洞調律。明らかな異常所見なし。" * 5,
     "chest_xray_finding": "肺野に活動性病変を認めない。心拡大なし。" * 5,
-    "doctor_comment": "血圧、血糖とも基準範囲内。来年も受診すること。" * 5,
+    "doctor_comment": "血圧、血糖とも基準範囲内。来年も受診すること。" * 7,
 }
 """Some 1,500 bytes, all of them fields that the purpose `treatment` needs."""
 

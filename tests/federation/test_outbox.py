@@ -176,6 +176,16 @@ async def test_message_behind_a_failing_one_waits_for_it(post: Post) -> None:
     assert post.waiting() == {CLINIC: 2}
 
 
+async def test_oldest_message_goes_first_among_destinations(engine: Engine) -> None:
+    """With one worker, the order of the names must not decide."""
+    post = Post(engine, limits=OutboxLimits(workers=1))
+    post.put(MARKET, b"a")
+    post.put(CLINIC, b"1")
+    post.put(MARKET, b"b")
+    await post.run()
+    assert post.sent == [(MARKET, b"a"), (MARKET, b"b"), (CLINIC, b"1")]
+
+
 async def test_queue_has_an_end(engine: Engine) -> None:
     """More are refused to the caller; other destinations have queues of their own."""
     post = Post(engine, limits=OutboxLimits(max_waiting=2))

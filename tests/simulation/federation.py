@@ -2,18 +2,24 @@
 """A small world: whole nodes of several cities in one process, on virtual time.
 
 The production code of every node runs; only the pipes, the clock and the entropy are
-simulated (`federation.simulation`), and the databases are in memory.
+simulated (`federation.simulation`), and the databases are in memory. A node can be
+stopped, crashed (also at a chosen write) and started again on its database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
 
 from federation.simulation import SCHEME, Network
 from identity.agreements import AgreementStore
-from identity.city import Allowance
+from identity.city import Allowance, Authority
 from identity.join import request_to_join
 from identity.keys import KeyStore, MasterKey
 from identity.root import RootKey
@@ -22,14 +28,16 @@ from node.core import Core
 from node.database import InlineDatabase
 from node.founding import found_city
 from node.keys import IDENTITY, INDEX, OPERATING, SEALING, SIGNING, VAULT
-from node.parts import assemble
+from node.parts import Parts, assemble
 from node.schema import create_all
-from node.sqlite import memory_engine
+from node.sqlite import driver, memory_engine
 from node.world import World
 from protocol.agreement import Agreement, AgreementBody, Party, Terms
 from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, DataClass, Qualification, Role
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
+
+T = TypeVar("T")
 
 YEAR_S = 366 * 86_400
 EVERYTHING = Terms(
@@ -45,6 +53,7 @@ class Chance:
     """Seeded entropy in both shapes."""
 
     def __init__(self, network: Network, party: str) -> None:
+        """Start the stream of a party; a node keeps its own over restarts."""
         self._entropy = network.entropy(party)
 
     def __call__(self, size: int, /) -> bytes:
@@ -56,14 +65,54 @@ class Chance:
         return self._entropy.token_bytes(size)
 
 
+class MortalDatabase(InlineDatabase):
+    """A database whose process can die at any write.
+
+    Attributes:
+        writes: how many were asked for so far.
+        dies_at: the write at which the process dies; None lets it live.
+        keeps: that write reaches the disk, and still nobody learns that it did.
+        on_death: told at that moment.
+    """
+
+    def __init__(self, engine: Engine, on_death: Callable[[], None]) -> None:
+        """Open the database."""
+        super().__init__(engine)
+        self.writes = 0
+        self.dies_at: int | None = None
+        self.keeps = False
+        self.dead = False
+        self._on_death = on_death
+
+    def write(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
+        """See `Database.write`; a dead process never comes back from it."""
+        self.writes += 1
+        if not self.dead and self.writes != self.dies_at:
+            return super().write(job)
+        if not self.dead:
+            self.dead = True
+            if self.keeps:
+                super().write(job)
+            self._on_death()
+        return asyncio.get_running_loop().create_future()
+
+
 @dataclass
 class SimulatedNode:
-    """One node."""
+    """One node: what outlives its process, and the process.
+
+    Attributes:
+        learned: every byte that it received, and everything that it opened.
+    """
 
     settings: Settings
     keys: KeyStore
-    database: InlineDatabase
+    root: RootKey
+    engine: Engine
+    chance: Chance
+    database: MortalDatabase
     core: Core
+    running: bool = False
     learned: bytearray = field(default_factory=bytearray)
 
 
@@ -75,63 +124,39 @@ class Federation:
     ) -> None:
         """Start without cities; `folder` keeps the key files."""
         self.network = network
+        self.clock = network.clock("world")
         self.suite = suite
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.deaths: list[str] = []
         self._folder = folder
         self._roots: dict[str, RootKey] = {}
-        self.nodes: dict[str, SimulatedNode] = {}
 
     def now(self) -> int:
-        """Seconds since 1970."""
-        return self.network.clock("world").now_ms() // 1000
+        """Seconds since 1970, by the right time."""
+        return self.clock.now_ms() // 1000
 
-    def _make(
-        self, node: str, roles: tuple[Role, ...], root: RootKey, **trust: int
-    ) -> SimulatedNode:
-        name = NodeId(node)
-        folder = self._folder / name.city / name.label
-        settings = Settings.model_validate(
-            {
-                "data_dir": folder,
-                "suite": self.suite,
-                "node": {"id": name, "roles": roles},
-                "brokers": (f"{name.city}/broker@{SCHEME}{name.city}/broker",)
-                if Role.BROKER not in roles
-                else (),
-                "trust": trust,
-            },
-            strict=False,
-        )
-        chance = Chance(self.network, node)
-        store = KeyStore(folder / "keys", MasterKey(chance(32)), entropy=chance)
-        store.create_signing(SIGNING, self.suite)
-        store.create_opening(SEALING, self.suite)
-        if Role.BROKER in roles:
-            store.create_signing(OPERATING, self.suite)
-        for secret in (VAULT, IDENTITY, INDEX):
-            store.create_secret(secret)
-        engine = memory_engine()
-        create_all(engine)
-        database = InlineDatabase(engine)
-        world = World(
-            self.network.clock(node), chance, self.network.connector(node)
-        )
-        learned = bytearray()
-        parts = assemble(
-            settings, store, root.signer.public, database, world, learned.extend
-        )
-        simulated = SimulatedNode(settings, store, database, Core(parts), learned)
-        self.nodes[node] = simulated
-        return simulated
+    # ---------------------------------------------------------------- set-up
 
-    async def city(self, name: str, **trust: int) -> None:
+    async def city(
+        self,
+        name: str,
+        *,
+        suite: Suite | None = None,
+        accepts: Collection[Suite] = (),
+        **trust: int,
+    ) -> None:
         """Found a city with a broker that is its directory too."""
         chance = Chance(self.network, f"{name} root")
-        root = RootKey(
-            CityId(name), SigningKey(self.suite, chance(SIGNING_SEED_BYTES))
-        )
+        seed = chance(SIGNING_SEED_BYTES)
+        root = RootKey(CityId(name), SigningKey(suite or self.suite, seed))
         self._roots[name] = root
         broker = self._make(
-            f"{name}/broker", (Role.BROKER, Role.DIRECTORY), root, **trust
+            f"{name}/broker",
+            (Role.BROKER, Role.DIRECTORY),
+            root,
+            suite or self.suite,
+            accepts,
+            trust,
         )
         await found_city(
             broker.settings,
@@ -141,7 +166,6 @@ class Federation:
             now=self.now(),
             entropy=chance,
         )
-        self.network.listen(f"{name}/broker", broker.core.links.serve)
 
     async def node(
         self,
@@ -149,12 +173,33 @@ class Federation:
         *roles: Role,
         qualifications: tuple[str, ...] = (),
         data_classes: tuple[DataClass, ...] = tuple(DataClass),
+        suite: Suite | None = None,
+        accepts: Collection[Suite] = (),
+        admitted: bool = True,
         **trust: int,
     ) -> SimulatedNode:
         """Add a node that its city has admitted."""
-        node = NodeId(name)
+        made = self._make(
+            name,
+            roles or (Role.VAULT,),
+            self._roots[NodeId(name).city],
+            suite or self.suite,
+            accepts,
+            trust,
+        )
+        if admitted:
+            await self.admit(name, qualifications, data_classes)
+        return made
+
+    async def admit(
+        self,
+        name: str,
+        qualifications: tuple[str, ...] = (),
+        data_classes: tuple[DataClass, ...] = tuple(DataClass),
+    ) -> None:
+        """Let a node's city admit it, and the node take the membership."""
+        made, node = self.nodes[name], NodeId(name)
         broker = self.nodes[f"{node.city}/broker"]
-        made = self._make(name, roles or (Role.VAULT,), self._roots[node.city], **trust)
         request = request_to_join(
             node,
             made.keys.signing(SIGNING),
@@ -164,9 +209,6 @@ class Federation:
             now=self.now(),
             entropy=Chance(self.network, f"{name} request"),
         )
-        authority = broker.core.parts.authority
-        if authority is None:
-            raise AssertionError("the broker has no authority")
         allowance = Allowance(
             roles=made.settings.node.roles,
             qualifications=tuple(
@@ -175,10 +217,12 @@ class Federation:
             ),
             data_classes=data_classes,
         )
+        authority = self.authority(node.city)
         membership = await broker.database.write(
             lambda c: authority.admit(c, request.token, allowance, now=self.now())
         )
-        broker.core.parts.standing.load(self.now())
+        if not broker.running:
+            broker.core.parts.standing.load(self.now())
         await made.core.parts.standing.accept(
             Credentials(
                 membership=membership.token,
@@ -186,7 +230,63 @@ class Federation:
             ),
             self.now(),
         )
+
+    def _make(
+        self,
+        node: str,
+        roles: tuple[Role, ...],
+        root: RootKey,
+        suite: Suite,
+        accepts: Collection[Suite],
+        trust: dict[str, int],
+    ) -> SimulatedNode:
+        name = NodeId(node)
+        folder = self._folder / name.city / name.label
+        is_broker = Role.BROKER in roles
+        home = f"{name.city}/broker"
+        settings = Settings.model_validate(
+            {
+                "data_dir": folder,
+                "suite": suite,
+                "accepted_suites": tuple(accepts),
+                "node": {"id": name, "roles": roles},
+                "brokers": () if is_broker else (f"{home}@{SCHEME}{home}",),
+                "trust": trust,
+            },
+            strict=False,
+        )
+        chance = Chance(self.network, node)
+        keys = KeyStore(folder / "keys", MasterKey(chance(32)), entropy=chance)
+        keys.create_signing(SIGNING, suite)
+        keys.create_opening(SEALING, suite)
+        if is_broker:
+            keys.create_signing(OPERATING, suite)
+        for secret in (VAULT, IDENTITY, INDEX):
+            keys.create_secret(secret)
+        engine = memory_engine()
+        create_all(engine)
+        learned = bytearray()
+        database = MortalDatabase(engine, lambda: self._died(node))
+        core = self._core(settings, keys, root, database, chance, learned)
+        made = SimulatedNode(
+            settings, keys, root, engine, chance, database, core, learned=learned
+        )
+        self.nodes[node] = made
         return made
+
+    def _core(
+        self,
+        settings: Settings,
+        keys: KeyStore,
+        root: RootKey,
+        database: InlineDatabase,
+        chance: Chance,
+        learned: bytearray,
+    ) -> Core:
+        node = settings.node.id
+        world = World(self.network.clock(node), chance, self.network.connector(node))
+        public = root.signer.public
+        return Core(assemble(settings, keys, public, database, world, learned.extend))
 
     async def agree(
         self,
@@ -196,7 +296,7 @@ class Federation:
         b_to_a: Terms = EVERYTHING,
         days: int = 365,
     ) -> None:
-        """Let two cities agree; the broker of `a` dials that of `b`."""
+        """Let two cities agree; both brokers then dial each other."""
         body = AgreementBody(
             id=f"{a}-{b}",
             a=self._party(a),
@@ -209,17 +309,17 @@ class Federation:
         proposal = Agreement.propose(body, CityId(a), self._roots[a].signer)
         both = proposal.countersign(CityId(b), self._roots[b].signer)
         for city in (a, b):
-            broker = self.nodes[f"{city}/broker"]
-            store = AgreementStore(
-                city=CityId(city), root=self._roots[city].signer.public
-            )
-            await broker.database.write(
-                lambda c, s=store: s.install(c, both.wire, now=self.now())
-            )
+            await self._install(city, both.wire)
+
+    async def _install(self, city: str, wire: bytes) -> None:
+        broker, root = self.nodes[f"{city}/broker"], self._roots[city]
+        store = AgreementStore(city=CityId(city), root=root.signer.public)
+        await broker.database.write(lambda c: store.install(c, wire, now=self.now()))
 
     def _party(self, city: str) -> Party:
         broker = self.nodes[f"{city}/broker"]
-        broker.core.parts.standing.load(self.now())
+        if not broker.running:
+            broker.core.parts.standing.load(self.now())
         return Party(
             city=CityId(city),
             root=self._roots[city].signer.public.jwk,
@@ -227,25 +327,135 @@ class Federation:
             links=(f"{city}/broker@{SCHEME}{city}/broker",),
         )
 
+    # ----------------------------------------------------------- coming, going
+
     async def start(self) -> None:
-        """Start every node, brokers first."""
+        """Start every node that does not run, brokers first."""
         for name in sorted(self.nodes, key=lambda n: not n.endswith("/broker")):
-            await self.nodes[name].core.start()
+            if not self.nodes[name].running:
+                await self._start(name)
+
+    async def _start(self, name: str) -> None:
+        node = self.nodes[name]
+        node.running = True
+        if node.core.parts.broker is not None:
+            self.network.listen(name, node.core.links.serve)
+        self.network.welcome(name)
+        await node.core.start()
+
+    async def stop(self, name: str) -> None:
+        """End a node in order: its links say good-bye."""
+        node = self.nodes[name]
+        node.running = False
+        self.network.refuse(name)
+        await node.core.close()
+
+    async def crash(self, name: str) -> None:
+        """End a node without warning: whatever it was doing is not finished."""
+        node = self.nodes[name]
+        node.running = False
+        node.database.dead = True
+        self._died(name)
+        await node.core.close()
+
+    def _died(self, name: str) -> None:
+        self.deaths.append(name)
+        self.network.refuse(name)
+        self.network.cut(name)
+
+    async def restart(self, name: str) -> None:
+        """Start a node anew on the database and the keys that it left."""
+        node = self.nodes[name]
+        if node.running:
+            await self.crash(name)
+        await node.database.close()
+        node.database = MortalDatabase(node.engine, lambda: self._died(name))
+        node.core = self._core(
+            node.settings,
+            node.keys,
+            node.root,
+            node.database,
+            node.chance,
+            node.learned,
+        )
+        await self._start(name)
 
     async def close(self) -> None:
         """Stop every node."""
         for node in self.nodes.values():
-            await node.core.close()
+            with suppress(asyncio.CancelledError):
+                await node.core.close()
+            await node.database.close()
+            node.engine.dispose()
 
-    async def until(self, true: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait, in virtual time, until something is true."""
-        clock = self.network.clock("world")
-        end = clock.now_ms() + int(seconds * 1000)
-        while not true():
-            if clock.now_ms() > end:
-                raise AssertionError("it did not come true in time")
-            await clock.sleep(0.05)
+    async def remove(self, name: str) -> None:
+        """Let a node's city remove it, as its operator does."""
+        node = NodeId(name)
+        await self.nodes[f"{node.city}/broker"].core.remove_member(node)
 
-    def parts(self, node: str):  # type: ignore[no-untyped-def]
+    # ---------------------------------------------------------------- looking
+
+    def parts(self, node: str) -> Parts:
         """Return a node's parts."""
         return self.nodes[node].core.parts
+
+    def authority(self, city: str) -> Authority:
+        """Return a city's authority."""
+        found = self.parts(f"{city}/broker").authority
+        assert found is not None
+        return found
+
+    def on_disk(self, node: str) -> bytes:
+        """Return a node's database as a thief of its disk would see it."""
+        with self.nodes[node].engine.connect() as connection:
+            return driver(connection).serialize()
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many messages wait in each outbox that is not empty."""
+        counts = {}
+        for name, node in self.nodes.items():
+            if node.running:
+                parts = node.core.parts
+                waiting = sum(parts.database.read(parts.outbox.waiting).values())
+                if waiting:
+                    counts[name] = waiting
+        return counts
+
+    def dead_letters(self) -> dict[str, list[str]]:
+        """Return what each node could not deliver for good, with the reason."""
+        found = {}
+        for name, node in self.nodes.items():
+            parts = node.core.parts
+            letters = parts.database.read(parts.outbox.dead_letters)
+            if letters:
+                found[name] = [f"{one.kind}: {one.reason}" for one in letters]
+        return found
+
+    def knows(self, node: str, cities: Collection[str]) -> bool:
+        """Tell whether a node can address all these cities now."""
+        trust, now = self.parts(node).trust, self.now()
+        try:
+            return all(trust.city_of(CityId(city), now) for city in cities)
+        except Exception:
+            return False
+
+    # ---------------------------------------------------------------- waiting
+
+    async def until(self, true: Callable[[], bool], seconds: float = 60) -> float:
+        """Wait, in virtual time, until something is true; return how long it took."""
+        started = self.clock.now_ms()
+        while not true():
+            if self.clock.now_ms() > started + seconds * 1000:
+                raise AssertionError(f"it did not come true within {seconds} s")
+            await self.clock.sleep(0.05)
+        return (self.clock.now_ms() - started) / 1000
+
+    async def settled(self, seconds: float = 60) -> None:
+        """Wait until every running node knows every city."""
+        cities = tuple(self._roots)
+        running = [name for name, node in self.nodes.items() if node.running]
+        await self.until(lambda: all(self.knows(n, cities) for n in running), seconds)
+
+    async def drained(self, seconds: float = 900) -> float:
+        """Wait until no message waits anywhere."""
+        return await self.until(lambda: not self.waiting(), seconds)
