@@ -109,6 +109,7 @@ async def start(settings: Settings, stack: AsyncExitStack) -> Core:
     core = Core(assemble(settings, keys, root, database, world, capture))
     metrics = Metrics()
     metrics.watch_database(database.counters)
+    _show_figures(core, metrics)
     checks = Checks()
     for check in node_checks(core, database):
         checks.add(check)
@@ -124,6 +125,21 @@ async def start(settings: Settings, stack: AsyncExitStack) -> Core:
         stack.push_async_callback(discoverer.close)
     _logger.info("%s is ready", settings.node.id)
     return core
+
+
+def _show_figures(core: Core, metrics: Metrics) -> None:
+    """Let the metrics show exchanges, links and the outbox."""
+    outcomes = metrics.counter(
+        "exchanges", "Exchanges by kind and outcome.", ("kind", "code")
+    )
+    parts = core.parts
+    parts.on_outcome = lambda what, code: outcomes.labels(what, code).inc()
+    metrics.gauge("links", "Links that are up.", lambda: len(core.links.links))
+    metrics.gauge(
+        "outbox_waiting",
+        "Messages that wait for delivery.",
+        lambda: sum(parts.database.read(parts.outbox.waiting).values()),
+    )
 
 
 def _capture(settings: Settings, stack: AsyncExitStack) -> Capture | None:

@@ -30,8 +30,12 @@ class Doctor:
 
     async def examine(self, peer: NodeId | None) -> list[Finding]:
         """Examine this node, and the way to `peer` if one is given."""
-        found = list((await self._checks.run()).findings)
-        found.append(await self._run("clock", "Clock", "時計", self._clock))
+        found = [
+            await self._run("configuration", "Configuration", "設定", self._settings),
+            await self._run("keys", "Keys", "鍵", self._keys),
+            await self._run("clock", "Clock", "時計", self._clock),
+            *(await self._checks.run()).findings,
+        ]
         if peer is not None:
             found += await self._examine_peer(peer)
         return found
@@ -46,7 +50,15 @@ class Doctor:
         async def canary() -> Trouble | None:
             return await self._canary(peer)
 
+        async def agreement() -> Trouble | None:
+            return self._agreement(peer)
+
+        async def route() -> Trouble | None:
+            return self._route(peer)
+
         steps = (
+            ("agreement", "An agreement leads there", "協定", agreement),
+            ("route", "There is a route", "経路", route),
             ("peer-city", "The peer's city is known", "相手都市の認識", city),
             ("peer-member", "The peer is a member", "相手の会員資格", member),
             ("canary", "A canary exchange", "疎通試験", canary),
@@ -64,6 +76,42 @@ class Doctor:
         check = Check(name, Severity.ERROR, probe, english, japanese)
         return Finding(check, await probe())
 
+    async def _settings(self) -> Trouble | None:
+        """Compare what the settings want with what the city confirmed."""
+        parts = self._core.parts
+        if not parts.standing.admitted:
+            return None
+        confirmed = parts.standing.membership().roles
+        missing = [r for r in parts.settings.node.roles if r not in confirmed]
+        if not missing:
+            return None
+        names = ", ".join(missing)
+        return Trouble(
+            f"The city has not confirmed these roles: {names}.",
+            f"都市が認めていない役割があります: {names}。",
+            "Send a new join request to the city, or remove the roles from `roles`.",
+            "加入申請を出し直すか、設定 roles から外してください。",
+        )
+
+    async def _keys(self) -> Trouble | None:
+        """Compare our own keys with those in the membership."""
+        parts = self._core.parts
+        if not parts.standing.admitted:
+            return None
+        shown = parts.standing.membership()
+        same = (
+            shown.verifying_key() == parts.exchanges.signer.public
+            and shown.sealing.load() == parts.exchanges.opening.public
+        )
+        if same:
+            return None
+        return Trouble(
+            "The membership is for other keys than this node has.",
+            "会員証の鍵がこのノードの鍵と一致しません。",
+            "Send the join request of this node to the city again.",
+            "このノードの加入申請を都市へ出し直してください。",
+        )
+
     async def _clock(self) -> Trouble | None:
         """Compare our clock with our broker's, as the last bundle was dated."""
         bundle = self._core.parts.trust.bundle
@@ -78,6 +126,31 @@ class Doctor:
             "Turn on time synchronization (NTP).",
             "時刻同期(NTP)を有効にしてください。",
         )
+
+    def _route(self, peer: NodeId) -> Trouble | None:
+        """Look for a way to the peer's city."""
+        parts = self._core.parts
+        if peer.city == parts.node.city:
+            return None
+        if parts.routes is not None:
+            found = parts.routes.best(peer.city) is not None
+        else:
+            bundle = parts.trust.bundle
+            found = bundle is not None and peer.city in bundle.body.paths
+        return None if found else _trouble("no-route", f"to {peer.city}")
+
+    def _agreement(self, peer: NodeId) -> Trouble | None:
+        """At a broker: is there an agreement in force with the first city on the way."""
+        parts = self._core.parts
+        if parts.routes is None or peer.city == parts.node.city:
+            return None
+        best = parts.routes.best(peer.city)
+        first = peer.city if best is None else best.neighbor
+        now = parts.now()
+        agreement = parts.trust.agreements.get(first)
+        if agreement is None or not agreement.in_force(now):
+            return _trouble("no-agreement", f"with {first}")
+        return None
 
     def _city(self, peer: NodeId) -> Trouble | None:
         try:

@@ -95,6 +95,7 @@ class Parts:
     residents: ResidentDesk | None = None
     locator: Locator | None = None
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
+    on_outcome: Callable[[str, str], None] = lambda what, code: None
 
     def now(self) -> int:
         """Seconds since 1970."""
@@ -154,6 +155,7 @@ class Parts:
         """Count an outcome, for metrics."""
         key = (what, code)
         self.outcomes[key] = self.outcomes.get(key, 0) + 1
+        self.on_outcome(what, code)
 
 
 def assemble(
