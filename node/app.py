@@ -23,6 +23,7 @@ from identity.errors import Unauthenticated
 from node.api.build import build_registry
 from node.api.oauth import TokenEndpoint
 from node.api.public import well_known
+from node.assemble import assemble
 from node.auth import (
     Caller,
     CallerKind,
@@ -41,7 +42,6 @@ from node.keys import open_keys
 from node.limits import RateLimit
 from node.metrics import Metrics
 from node.node_checks import node_checks
-from node.parts import assemble
 from node.problems import problem_middleware
 from node.schema import prepare
 from node.sqlite import file_engine

@@ -140,7 +140,7 @@ class Doctor:
         return None if found else _trouble("no-route", f"to {peer.city}")
 
     def _agreement(self, peer: NodeId) -> Trouble | None:
-        """At a broker: is there an agreement in force with the first city on the way."""
+        """At a broker: look for an agreement in force with the next city."""
         parts = self._core.parts
         if parts.routes is None or peer.city == parts.node.city:
             return None

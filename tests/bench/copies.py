@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 
 from federation.peers import Peer
 from federation.ports import Pipe, PipeClosed
+from node.assemble import assemble
 from node.city_root import read_root
 from node.config import Settings
 from node.database import GroupDatabase
 from node.keys import open_keys
-from node.parts import Parts, assemble
+from node.parts import Parts
 from node.system import SystemClock, system_entropy
 from node.world import World as Outside
 from tests.bench.world import HOLDER, HOME, PATH, REQUESTER, World

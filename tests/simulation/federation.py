@@ -23,12 +23,13 @@ from identity.city import Allowance, Authority
 from identity.join import request_to_join
 from identity.keys import KeyStore, MasterKey
 from identity.root import RootKey
+from node.assemble import assemble
 from node.config import Settings
 from node.core import Core
 from node.database import InlineDatabase
 from node.founding import found_city
 from node.keys import IDENTITY, INDEX, OPERATING, SEALING, SIGNING, VAULT
-from node.parts import Parts, assemble
+from node.parts import Parts
 from node.schema import create_all
 from node.sqlite import driver, memory_engine
 from node.world import World
