@@ -233,6 +233,7 @@ class Endpoint:
         *,
         hops: int | None = None,
         timeout_ms: int | None = None,
+        before: Callable[[ExchangeId, str], Awaitable[None]] | None = None,
     ) -> Answer | Refused:
         """Carry out one exchange; ends by its deadline, never raises for a peer.
 
@@ -243,6 +244,8 @@ class Endpoint:
             about: what brokers must know of it.
             hops: brokers that it may pass; None for the setting.
             timeout_ms: from now; None for the setting.
+            before: run with the exchange's id and the request's digest before anything
+                is sent; what it raises is raised, and nothing is sent.
         """
         started = self.now_ms()
         about = about or About()
@@ -268,6 +271,8 @@ class Endpoint:
         payload = envelope.pack()
         if len(payload) > self.limits.max_request_bytes:
             raise Misuse("the request is larger than an exchange may be")
+        if before is not None:
+            await before(header.id, envelope.digest)
         try:
             raw = await self.send(payload, header.deadline_ms)
             return self._read(raw, envelope, target, response_key, started)

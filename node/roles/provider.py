@@ -10,6 +10,7 @@ before the records are sent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from federation.exchange import About, Answer, Endpoint, Refused
 from federation.outbox import Outbox
@@ -169,9 +170,17 @@ class ProviderDesk:
         if not prepared.result.records:
             return None
         ready = prepared
-        await self._database.write(
-            lambda c: self._vault.release.commit(c, ready, digest)
-        )
+
+        async def record(exchange: ExchangeId, request: str) -> None:
+            """Record the release under the exchange that carries it, before it goes."""
+            known = {"exchange": exchange, "request": request}
+            provision = ready.provision.model_copy(update=known)
+            await self._database.write(
+                lambda c: self._vault.release.commit(
+                    c, replace(ready, provision=provision), request
+                )
+            )
+
         warrant = Warrant(
             consent=kept.package.consent,
             ticket=ticket.ticket,
@@ -183,6 +192,7 @@ class ProviderDesk:
             Kind.PUSH,
             Push(warrant=warrant, records=prepared.result.records),
             About(dataset.name, order.purpose, dataset.data_class, digest),
+            before=record,
         )
 
 

@@ -17,10 +17,12 @@ code that the HTTP interface calls, one layer below it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from sqlalchemy import Connection
 
 from federation.exchange import About, Answer, Refused, Target
 from federation.simulation import Network, Weather, run
@@ -29,6 +31,7 @@ from identity.consent_store import ConsentEntry
 from identity.residents import Residents
 from identity.withdrawals import Told
 from node.api.drafts import NewConsent, draft_of
+from node.demo.canaries import spellings
 from node.keys import IDENTITY, INDEX
 from node.locator import Locator, Whereabouts
 from node.parts import Parts
@@ -47,8 +50,10 @@ from protocol.request import Query, Read, Warrant
 from protocol.signature import digest_of
 from protocol.suites import Suite
 from tests.simulation.federation import Federation
+from vault.keyring import SubjectId
 from vault.ledger import KeptConsent
 from vault.provisions import RefusalRecord
+from vault.queries import Held
 from vault.sealed_record import OpenRecord
 
 T = TypeVar("T")
@@ -185,7 +190,7 @@ class Town:
         parts = self.parts(node)
         now_ms = parts.world.clock.now_ms()
 
-        def put(connection: Any) -> RecordId:
+        def put(connection: Connection) -> RecordId:
             subject = parts.vault.subjects.ensure_local(connection, local_id, now_ms)
             return parts.vault.intake.store(
                 connection, name, subject, content, now_ms=now_ms
@@ -382,16 +387,13 @@ class Town:
         return [r for r in self.history(node) if isinstance(r, RefusalRecord)]
 
     def records_of(
-        self, node: str, subject: str, name: str = CHECKUP, *, held: Any = None
+        self, node: str, subject: str, name: str = CHECKUP, *, held: Held = Held.BOTH
     ) -> list[OpenRecord]:
         """Return the records about a subject that may be used."""
-        from vault.keyring import SubjectId
-        from vault.queries import Held
-
         parts = self.parts(node)
         return parts.database.read(
             lambda c: parts.vault.queries.of_subject(
-                c, SubjectId(subject), name, held=held or Held.BOTH
+                c, SubjectId(subject), name, held=held
             )
         )
 
@@ -477,8 +479,6 @@ def _folder() -> Path | None:
     return _MEMORY if _MEMORY.is_dir() else None
 
 
-def forms_of(text: str, learned: Collection[int]) -> bool:
+def stands_in(text: str, data: bytes | bytearray) -> bool:
     """Tell whether a string stands in bytes, plain or encoded."""
-    from node.demo.canaries import spellings
-
-    return any(form in bytes(learned) for form in spellings(text))
+    return any(form in data for form in spellings(text))

@@ -12,7 +12,7 @@ import io
 import json
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -37,6 +37,12 @@ PASSPHRASE = b"a long passphrase of the root"
 PASSWORD = "correct horse battery"
 ROLES = {"hall": Role.IDENTITY, "energy": Role.VAULT, "market": Role.VAULT}
 SUBJECT = "E-880001"
+
+
+USAGE_FILE = (
+    Path(__file__).resolve().parents[3]
+    / "deploy/example-cities/minato/energy/usage.csv"
+)
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,18 @@ class Town:
         assert done.status == cli.REFUSED, done.stdout + done.stderr
         return str(done.document["code"])
 
+    async def eventually(
+        self, label: str, *words: str | Path, true: Callable[[Any], bool]
+    ) -> Any:
+        """Repeat a command until its document is as wanted, and return it."""
+        clock = SystemClock()
+        end = clock.monotonic() + 20
+        while True:
+            document = await self.json(label, *words)
+            if true(document):
+                return document
+            assert clock.monotonic() < end, document
+
     async def resident(self) -> str:
         """Open an account, sign in with the password; return the account."""
         password = self.folder / "password"
@@ -225,6 +243,17 @@ class Town:
         where = "--session-file", self.session
         await self.ok("hall", "resident", "sign-in", "hanako", *file, *where)
         return str(added["account"])
+
+    async def consent(self, account: str, *further: str) -> str:
+        """Take a consent at the counter: market may receive from energy."""
+        words = [
+            "consent give --recipient hoshino/market --holder hoshino/energy",
+            "--type energy.usage --purpose energy-saving-advice --officer sato",
+        ]
+        given = await self.json(
+            "hall", *" ".join(words).split(), "--account", account, *further
+        )
+        return str(given["id"])
 
     async def linked(self, *labels: str) -> str:
         """Open an account and link it at holders; return the account."""
