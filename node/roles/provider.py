@@ -173,12 +173,11 @@ class ProviderDesk:
 
         async def record(exchange: ExchangeId, request: str) -> None:
             """Record the release under the exchange that carries it, before it goes."""
-            known = {"exchange": exchange, "request": request}
-            provision = ready.provision.model_copy(update=known)
+            sent = replace(
+                ready, asked=replace(ready.asked, exchange=exchange, request=request)
+            )
             await self._database.write(
-                lambda c: self._vault.release.commit(
-                    c, replace(ready, provision=provision), request
-                )
+                lambda c: self._vault.release.commit(c, sent, request)
             )
 
         warrant = Warrant(
