@@ -97,8 +97,8 @@ class Broker:
             observe: told the outcome of each exchange, for metrics.
             tap: given every opened token, to show what a broker could learn.
             member_behind: whose a member key of our city is. With it, a request under
-                a member key reaches that node alone: anybody can make a token for a
-                node, and whoever answers under the key would be found out.
+                a member key goes there, whomever its token names: anybody can make
+                tokens, and trying one for each node would find the hidden holder.
         """
         self._node = node
         self._signer = signer
@@ -224,9 +224,7 @@ class Broker:
             return body
         if body.consent and body.consent != header.consent:
             return Turned("token-invalid", "the token is bound to another consent")
-        if header.member is not None and not self._stands_behind(header.member, body):
-            return Turned("token-invalid", "the token is not this member key's")
-        return body.node
+        return body.node if header.member is None else self._hidden(header.member, body)
 
     def _serves_others(self, node: NodeId) -> bool:
         """Tell whether other cities may name it: a broker or directory."""
@@ -236,10 +234,14 @@ class Broker:
             and not {Role.BROKER, Role.DIRECTORY}.isdisjoint(found[0].membership.roles)
         )
 
-    def _stands_behind(self, member: str, token: TokenBody) -> bool:
+    def _hidden(self, member: str, token: TokenBody) -> NodeId | Turned:
+        """Return who answers under a member key; the token's guess tells nothing."""
         if not token.consent:
-            return False
-        return self._member_behind is None or self._member_behind(member) == token.node
+            return Turned("token-invalid", "a hidden read needs its consent's token")
+        if self._member_behind is None:
+            return token.node
+        found = self._member_behind(member)
+        return found or Turned("token-invalid", "nobody has this member key")
 
     def _open(self, token: str) -> TokenBody | Turned:
         now, name = self._now_ms() // 1000, digest_of(token.encode("utf-8"))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -318,33 +318,39 @@ async def test_hidden_holder_answers_under_the_member_key(two_cities: Two) -> No
     assert {record.next for record in outcome.hops} == {"minato", "member"}
 
 
-async def test_member_key_sent_to_a_candidate_tells_nothing(two_cities: Two) -> None:
-    """Unmasking: a requester makes tokens itself and tries the city's nodes in turn.
+@pytest.mark.parametrize(
+    ("consent", "expected"), [(CONSENT, "ok"), ("", "token-invalid")]
+)
+async def test_guess_who_a_hidden_holder_is_tells_nothing(
+    two_cities: Two, consent: str, expected: str
+) -> None:
+    """Unmasking: a requester makes tokens itself, one for each node of the city.
 
-    Whoever answers under the member key would be the hidden holder. The broker that
-    certified the key refuses, in the same words, whether or not the guess is right.
+    Were each handed to the node that it names, the one that works would name the
+    holder. So a right guess and a wrong one must end alike, in every way.
     """
     hoshino, minato = two_cities
     clinic, school = minato.admit("clinic"), minato.admit("school")
-    hidden = clinic.hidden()
-    hall = hoshino.admit("hall")
-    for consent in ("", CONSENT):
-        guess = minato.token(school.node, consent=consent)
-        wrong = Target(
-            Address(city=minato.id, token=guess),
-            hidden.sealing,
-            hidden.answers,
-            hidden.member,
-        )
-        assert refusal_of(await hall.read(wrong))[0] == "token-invalid"
+    hidden, hall = clinic.hidden(), hoshino.admit("hall")
+    for guess in (clinic, school, minato.broker):
+        token = minato.token(guess.node, consent=consent)
+        address = Address(city=minato.id, token=token)
+        outcome = await hall.read(replace(hidden, address=address))
+        assert code_of(outcome) == expected
+        assert "school" not in repr(outcome)
+        assert "clinic" not in repr(outcome)
     assert school.received == []
-    unbound = Target(
-        Address(city=minato.id, token=minato.token(clinic.node, consent="")),
-        hidden.sealing,
-        hidden.answers,
-        hidden.member,
-    )
-    assert refusal_of(await hall.read(unbound))[0] == "token-invalid"
+
+
+async def test_member_key_that_the_city_did_not_certify_is_refused(
+    two_cities: Two,
+) -> None:
+    """There is nobody to hand it to, whatever the token says."""
+    hoshino, minato = two_cities
+    clinic = minato.admit("clinic")
+    target = replace(clinic.hidden(), member="m" * 43)
+    outcome = await hoshino.admit("hall").read(target)
+    assert refusal_of(outcome) == ("token-invalid", "minato/broker")
     assert clinic.received == []
 
 

@@ -587,6 +587,36 @@ async def test_request_beyond_the_limit_is_our_own_mistake(ends: Ends) -> None:
     assert hall.home.carried == 0
 
 
+async def test_record_of_the_request_is_made_before_it_is_sent(ends: Ends) -> None:
+    """Whoever asks has it in its own history first, under the request's own name."""
+    hall, clinic = ends
+    made: list[tuple[str, str, int]] = []
+
+    async def record(exchange: str, request: str) -> None:
+        made.append((exchange, request, len(clinic.received)))
+
+    outcome = await hall.endpoint.ask(
+        clinic.target(), Kind.READ, Read(), ABOUT, before=record
+    )
+    assert isinstance(outcome, Answer)
+    assert made == [(outcome.exchange, outcome.request, 0)]
+
+
+async def test_request_that_cannot_be_recorded_is_not_sent(ends: Ends) -> None:
+    """No evidence, no question: what the record raises is the caller's to see."""
+    hall, clinic = ends
+
+    async def record(exchange: str, request: str) -> None:
+        raise CannotOpen("the log is gone")
+
+    with pytest.raises(CannotOpen):
+        await hall.endpoint.ask(
+            clinic.target(), Kind.READ, Read(), ABOUT, before=record
+        )
+    assert hall.home is not None
+    assert hall.home.carried == 0
+
+
 # --------------------------------------------------------------------------- answering
 
 

@@ -176,11 +176,18 @@ class Node:
         )
 
     async def read(
-        self, holder: Node | Target, about: About = ABOUT, **options: int
+        self,
+        holder: Node | Target,
+        about: About = ABOUT,
+        *,
+        hops: int | None = None,
+        timeout_ms: int | None = None,
     ) -> Answer | Refused:
         """Ask a holder for records."""
         target = holder.target() if isinstance(holder, Node) else holder
-        return await self.endpoint.ask(target, Kind.READ, Read(), about, **options)
+        return await self.endpoint.ask(
+            target, Kind.READ, Read(), about, hops=hops, timeout_ms=timeout_ms
+        )
 
     async def ask(
         self, other: Node | Target, query: Query, kind: Kind = Kind.MANAGE

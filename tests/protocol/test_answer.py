@@ -196,6 +196,15 @@ def test_answer_that_promises_more_than_it_has_is_refused(packed: bytes) -> None
         prepend_hop(packed, b"line\n")
 
 
+@pytest.mark.parametrize("hops", [b"", b"line\n"])
+def test_answer_without_payload_is_taken(hops: bytes) -> None:
+    """Its lengths are right; that nothing opens is for the asker to find."""
+    bare = AnswerEnvelope(AnswerType.SEALED, hops, b"")
+    assert AnswerEnvelope.unpack(bare.pack(), LIMIT) == bare
+    longer = AnswerEnvelope.unpack(prepend_hop(bare.pack(), b"mine\n"), LIMIT)
+    assert longer.hops == b"mine\n" + hops
+
+
 @pytest.mark.parametrize("kind", [0, 3, 255])
 def test_answer_of_an_unknown_type_is_refused(kind: int) -> None:
     """There are two."""

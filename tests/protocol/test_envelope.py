@@ -201,6 +201,13 @@ def test_promised_lengths_are_held_to_limits() -> None:
         Envelope.unpack(b"\x01" + (200).to_bytes(4, "big") * 2 + bytes(399), LIMIT)
 
 
+def test_lengths_at_their_limits_are_taken() -> None:
+    """Also an envelope with nothing in it; what it lacks is found when it is read."""
+    full = Envelope(bytes(MAX_HEADER_BYTES), bytes(MAX_HOPS_BYTES), b"")
+    assert Envelope.unpack(full.pack(), LIMIT) == full
+    assert Envelope.unpack(b"\x01" + bytes(8), LIMIT) == Envelope(b"", b"", b"")
+
+
 def test_long_envelope_is_refused_unread() -> None:
     """The limit is the caller's."""
     packed = SENT.pack()

@@ -173,7 +173,10 @@ def test_number_with_another_check_digit_is_not_taken_for_one(
     assert not looks_like_my_number(f"{eleven}{other}")
 
 
-@pytest.mark.parametrize("text", ["", "12345678901", "1234567890188", "12345678901a"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "12345678901", "1234567890188", "12345678901a", "１２３４５６７８９０１８"],
+)
 def test_text_of_another_shape_is_no_my_number(text: str) -> None:
-    """Twelve digits, nothing else."""
+    """Twelve ASCII digits, nothing else; callers normalize wide ones (NFKC)."""
     assert not looks_like_my_number(text)

@@ -59,6 +59,14 @@ def test_signature_of_another_length_is_refused(suite: Suite, size: int) -> None
     assert not verifies(signing("clinic", suite).public, signature, b"text")
 
 
+def test_border_between_signature_and_text_is_fixed() -> None:
+    """The library takes both in one piece; a byte cannot change sides."""
+    key = signing("clinic")
+    assert not verifies(key.public, key.sign(b"xtext") + b"x", b"text")
+    whole = key.sign(b"text")
+    assert not verifies(key.public, whole[:63], whole[63:] + b"text")
+
+
 @BOTH
 def test_signature_of_another_key_or_text_is_refused(suite: Suite) -> None:
     """What a signature is for."""
@@ -206,7 +214,10 @@ def test_odd_jwk_is_refused(change: dict[str, object]) -> None:
 def test_p256_jwk_needs_both_full_coordinates() -> None:
     """A coordinate without its leading zeros is another spelling."""
     jwk = signing("clinic", Suite.STRICT).public.jwk
-    for change in ({"y": ""}, {"y": jwk["y"][:-2]}, {"y": None}, {"crv": "P-384"}):
+    changes: list[dict[str, object]] = [{"crv": "P-384"}]
+    for name in ("x", "y"):
+        changes += [{name: odd} for odd in ("", jwk[name][:-2], None, 5)]
+    for change in changes:
         with pytest.raises(ProtocolViolation):
             VerifyingKey.from_jwk({**jwk, **change})
 

@@ -18,32 +18,39 @@ from node.commands import ask
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def at_terminal(code: str, answer: bytes) -> subprocess.CompletedProcess[str]:
-    """Run a few lines whose standard input is a terminal."""
+def at_terminal(code: str, answer: bytes) -> tuple[int, str]:
+    """Run a few lines at a terminal and answer what they ask; return what happened."""
     ours, theirs = pty.openpty()
-    try:
-        os.write(ours, answer)
-        return subprocess.run(
-            [sys.executable, "-c", f"from node.commands import ask\n{code}"],
-            cwd=ROOT,
-            stdin=theirs,
-            capture_output=True,
-            encoding="utf-8",
-            start_new_session=True,
-            timeout=30,
-        )
-    finally:
-        os.close(ours)
+    lines = f"from node.commands import ask\n{code}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", lines],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    with process, os.fdopen(ours, "wb", buffering=0) as keyboard:
         os.close(theirs)
+        assert process.stdout is not None
+        said = b""
+        # What is typed before the question is thrown away by the terminal.
+        while not said.endswith(b": "):
+            letter = process.stdout.read(1)
+            assert letter, said
+            said += letter
+        keyboard.write(answer)
+        said += process.stdout.read()
+    return process.returncode, said.decode()
 
 
 def test_person_decides() -> None:
     """No is no."""
     question = "ask.agree('Drop it?', yes=False); print('gone')"
-    assert "gone" in at_terminal(question, b"y\n").stdout
-    refused = at_terminal(question, b"n\n")
-    assert refused.returncode != 0
-    assert "gone" not in refused.stdout
+    status, said = at_terminal(question, b"y\n")
+    assert (status, said.endswith("gone\n")) == (0, True)
+    status, said = at_terminal(question, b"n\n")
+    assert (status != 0, "gone" in said) == (True, False)
 
 
 def test_script_is_not_asked() -> None:
@@ -54,10 +61,8 @@ def test_script_is_not_asked() -> None:
 
 def test_secret_is_typed_at_a_terminal() -> None:
     """Where no file is given."""
-    done = at_terminal(
-        "print(ask.secret('Password', None, '-p'))", b"hunter2 hunter2\n"
-    )
-    assert done.stdout.endswith("hunter2 hunter2\n")
+    question = "print('[' + ask.secret('Password', None, '-p') + ']')"
+    assert "[hunter2 hunter2]" in at_terminal(question, b"hunter2 hunter2\n")[1]
 
 
 def test_secret_comes_from_a_private_file(tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every node has, whatever its roles: trust, exchanges, vault, outbox, links.
+
+Nothing here decides anything; it only says what is made of what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from federation.exchange import Endpoint, ExchangeLimits
+from federation.outbox import Outbox, OutboxLimits
+from federation.outcome import LinkLost
+from federation.peers import Peer, Peers
+from identity.agreements import AgreementStore
+from identity.keys import KeyStore
+from identity.trust import TrustStore
+from node.addressbook import Addressbook
+from node.config import Settings
+from node.database import Database
+from node.deliveries import Deliveries
+from node.dial_state import DialState
+from node.keys import INDEX, SEALING, SIGNING, VAULT
+from node.links import NodeLinkIdentity
+from node.parts import Parts
+from node.proofs import Proofs
+from node.reader import Reader
+from node.roles.member import MemberDesk
+from node.standing import Standing
+from node.world import World
+from protocol.agreement import AgreementBody
+from protocol.box import Box
+from protocol.ids import CityId
+from protocol.membership import Role
+from protocol.suites import VerifyingKey
+from vault.parts import Vault
+
+
+class Builder:
+    """Builds what every node has, in the order in which parts need each other."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyStore,
+        root: VerifyingKey,
+        database: Database,
+        world: World,
+        capture: Callable[[bytes], None] | None,
+    ) -> None:
+        self.settings, self.keys, self.database = settings, keys, database
+        self.world, self.capture = world, capture
+        self.node, self.roles = settings.node.id, frozenset(settings.node.roles)
+        self.now_ms = world.clock.now_ms
+        self.signer, self.opening = keys.signing(SIGNING), keys.opening(SEALING)
+        self.skew_s = settings.trust.skew_s
+        self.trust = TrustStore(
+            city=self.node.city,
+            root=root,
+            skew_s=self.skew_s,
+            suites=settings.accepts,
+        )
+        self.standing = Standing(
+            node=self.node, key=self.signer.public, trust=self.trust, database=database
+        )
+        self.peers = Peers()
+
+    def build(self) -> Parts:
+        """Return everything."""
+        settings, world, trust = self.settings, self.world, self.trust
+        exchanges = Endpoint(
+            node=self.node,
+            signer=self.signer,
+            opening=self.opening,
+            credentials=self.standing.credentials,
+            trust=trust,
+            send=self._send,
+            now_ms=self.now_ms,
+            entropy=world.entropy,
+            limits=ExchangeLimits(
+                max_answer_bytes=settings.limits.max_body_bytes,
+                max_request_bytes=settings.limits.max_body_bytes,
+                longest_ms=settings.limits.deadline_max_ms,
+                skew_ms=self.skew_s * 1000,
+                hops=settings.limits.hops,
+                deadline_ms=settings.limits.deadline_ms,
+            ),
+        )
+        self.exchanges = exchanges
+        self.addressbook = Addressbook(
+            exchanges=exchanges,
+            trust=trust,
+            now_ms=self.now_ms,
+            entropy=world.entropy,
+            skew_s=self.skew_s,
+        )
+        self.proofs = Proofs(
+            exchanges=exchanges,
+            addressbook=self.addressbook,
+            trust=trust,
+            now_ms=self.now_ms,
+        )
+        self.vault = Vault.assemble(
+            node=self.node,
+            vault_key=self.keys.secret(VAULT),
+            index_key=self.keys.secret(INDEX),
+            entropy=world.entropy,
+        )
+        self.deliveries = Deliveries()
+        self.outbox = Outbox(
+            store=self.database,
+            box=Box(self.keys.secret(VAULT)),
+            clock=world.clock,
+            entropy=world.entropy,
+            deliver=self.deliveries.deliver,
+            limits=OutboxLimits(longest_ms=settings.limits.outbox_backoff_max_s * 1000),
+        )
+        self.parts = Parts(
+            settings=settings,
+            world=world,
+            database=self.database,
+            node=self.node,
+            trust=trust,
+            standing=self.standing,
+            agreements=AgreementStore(city=self.node.city, root=trust.root),
+            peers=self.peers,
+            exchanges=exchanges,
+            addressbook=self.addressbook,
+            proofs=self.proofs,
+            vault=self.vault,
+            deliveries=self.deliveries,
+            outbox=self.outbox,
+            dial_state=DialState(self.database),
+            link_identity=NodeLinkIdentity(
+                node=self.node,
+                is_broker=Role.BROKER in self.roles,
+                signer=self.signer,
+                credentials=self.standing.credentials,
+                trust=trust,
+                agreed=self.agreed,
+                now_ms=self.now_ms,
+            ),
+            member=MemberDesk(
+                node=self.node,
+                trust=trust,
+                exchanges=exchanges,
+                addressbook=self.addressbook,
+                standing=self.standing,
+                now_ms=self.now_ms,
+            ),
+            reader=Reader(
+                exchanges=exchanges,
+                addressbook=self.addressbook,
+                proofs=self.proofs,
+                types=self.vault.types,
+                ledger=self.vault.ledger,
+                provisions=self.vault.provisions,
+                database=self.database,
+                now_ms=self.now_ms,
+            ),
+            capture=self.capture,
+        )
+        exchanges.observe = self.parts.observe
+        if self.capture is not None:
+            exchanges.tap = self.capture
+        exchanges.on(self.parts.member.handlers())
+        return self.parts
+
+    # -------------------------------------------------------------- what links need
+
+    async def _send(self, payload: bytes, deadline_ms: int) -> bytes:
+        """Hand an exchange to our broker, or carry it ourselves."""
+        if self.parts.broker is not None:
+            return await self.parts.broker.carry(self._self_peer(), payload)
+        found = self.peers.broker_of(self.node.city)
+        if found is None:
+            raise LinkLost("closed", "no link to a broker of our city")
+        return await found[1].request(payload, deadline_ms=deadline_ms)
+
+    def _self_peer(self) -> Peer:
+        own = self.standing.own()
+        shown = own.credentials
+        return Peer(self.node, own.body, shown.membership, shown.operating)
+
+    def agreed(self, city: CityId) -> AgreementBody | None:
+        """Return the agreement in force with a city, None if there is none."""
+        agreement = self.trust.agreements.get(city)
+        if agreement is None or not agreement.in_force(self.now_ms() // 1000):
+            return None
+        return agreement.body
