@@ -8,7 +8,8 @@ Rules:
     with a backup of its own.
  2. `erase` destroys the wrapped key and leaves a tombstone. Rows that a backup of the
     records brings back stay closed, also to the node's current keys.
- 3. Unwrapped keys are kept in memory, the least recently used leaves first.
+ 3. Unwrapped keys are kept in memory, the least recently used leaves first; what was
+    parsed of a person's documents goes with the key.
  4. Indexes and secrets are derived from a second key (`index_key`), so that finding is
     never opening.
 
@@ -24,7 +25,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar, cast
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -36,6 +37,10 @@ from vault.statements import Hot
 from vault.tables import person_keys
 
 Entropy: TypeAlias = Callable[[int], bytes]
+T = TypeVar("T")
+
+_PARSED_PER_PERSON = 32
+"""Documents of one person that stay parsed beside their key."""
 
 
 class SubjectId(Identifier):
@@ -96,6 +101,7 @@ class Keyring:
         self._secrets = hmac.digest(index_key, b"machikura vault secrets 1", "sha256")
         self._entropy = entropy
         self._cache: OrderedDict[str, Box] = OrderedDict()
+        self._parsed: dict[str, OrderedDict[tuple[object, ...], object]] = {}
         self._cache_size = cache_size
         self._forgotten = 0
         self._lock = Lock()
@@ -146,7 +152,8 @@ class Keyring:
             if self._forgotten == before:
                 self._cache[subject] = box
                 if len(self._cache) > self._cache_size:
-                    self._cache.popitem(last=False)
+                    oldest, _ = self._cache.popitem(last=False)
+                    self._parsed.pop(oldest, None)
         return box
 
     def _unwrap(self, connection: Connection, subject: SubjectId) -> bytes:
@@ -189,6 +196,7 @@ class Keyring:
         with self._lock:
             self._forgotten += 1
             self._cache.pop(subject, None)
+            self._parsed.pop(subject, None)
 
     def is_erased(self, connection: Connection, subject: SubjectId) -> bool:
         """Tell whether there is a tombstone."""
@@ -249,6 +257,45 @@ class Keyring:
             Erased, NotFound: no key.
         """
         return self.person(connection, subject).open(sealed, subject, *context)
+
+    def parsed(
+        self,
+        connection: Connection,
+        subject: SubjectId,
+        sealed: bytes,
+        parse: Callable[[bytes], T],
+        *context: str,
+    ) -> T:
+        """Open and parse a document that is needed at every request.
+
+        What was parsed is kept beside the person's key and goes with it, at an erasure
+        too. The row is the caller's, so a deleted or replaced one is not found here.
+
+        Args:
+            connection: where the person's key is.
+            subject: whose.
+            sealed: as stored.
+            parse: a pure function; its value MUST NOT be changed.
+            context: as given to `seal`.
+
+        Raises:
+            CannotOpen: altered, or moved to another person or place.
+            Erased, NotFound: no key.
+        """
+        name = (parse, context, sealed)
+        with self._lock:
+            kept = self._parsed.get(subject)
+            if kept is not None and name in kept:
+                return cast("T", kept[name])
+            before = self._forgotten
+        value = parse(self.open(connection, subject, sealed, *context))
+        with self._lock:
+            if self._forgotten == before and subject in self._cache:
+                kept = self._parsed.setdefault(subject, OrderedDict())
+                kept[name] = value
+                if len(kept) > _PARSED_PER_PERSON:
+                    kept.popitem(last=False)
+        return value
 
     def index(self, use: str, *values: str) -> bytes:
         """Return the 16-byte blind index of `values` (framed, so they cannot blend)."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from protocol.consent import CONSENT, Consent, State, Withdrawal
 from protocol.errors import Malformed
@@ -22,9 +22,13 @@ from protocol.signature import Received
 from protocol.status import Status
 from vault.keyring import NOBODY, Keyring, SubjectId
 from vault.received import ReceivedRecords
+from vault.statements import Hot
 from vault.tables import acknowledgements, consent_states, received_consents
 
 _ENDED = {State.WITHDRAWN: Status.WITHDRAWN, State.PAUSED: Status.PAUSED}
+_c = received_consents.c
+_ROW = (_c.consent_index, _c.subject, _c.version, _c.received_ms, _c.sealed)
+_FIND = Hot(select(*_ROW).where(_c.consent_index == bindparam("consent_index")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,21 +220,16 @@ class Ledger:
 
     def package(self, connection: Connection, consent: str) -> KeptConsent | None:
         """Return a received consent by its id, None if there is none."""
-        columns, index = received_consents.c, self._received.index(consent)
-        row = connection.execute(
-            select(received_consents).where(columns.consent_index == index)
-        ).first()
+        index = self._received.index(consent)
+        row = _FIND.run(connection, consent_index=index).fetchone()
         return None if row is None else self._open(connection, *row)
 
     def packages_of(
         self, connection: Connection, subject: SubjectId
     ) -> list[KeptConsent]:
         """Return every consent received about a person, newest first."""
-        columns = received_consents.c
         rows = connection.execute(
-            select(received_consents)
-            .where(columns.subject == subject)
-            .order_by(columns.received_ms.desc())
+            select(*_ROW).where(_c.subject == subject).order_by(_c.received_ms.desc())
         ).fetchall()
         return [self._open(connection, *row) for row in rows]
 
@@ -324,10 +323,16 @@ class Ledger:
         sealed: bytes,
     ) -> KeptConsent:
         owner, place = SubjectId(subject), _place(index, version, received_ms)
-        document = self._keyring.open(connection, owner, sealed, "consent", place)
-        package = ConsentPackage.decode(document)
-        consent = Received.parse(package.consent, CONSENT).peek(Consent)
+        package, consent = self._keyring.parsed(
+            connection, owner, bytes(sealed), _read_package, "consent", place
+        )
         return KeptConsent(owner, consent, package)
+
+
+def _read_package(document: bytes) -> tuple[ConsentPackage, Consent]:
+    package = ConsentPackage.decode(document)
+    # Verified when it came.
+    return package, Received.parse(package.consent, CONSENT).peek(Consent)
 
 
 def _place(index: bytes, version: int, at_ms: int) -> str:

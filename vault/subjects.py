@@ -36,6 +36,11 @@ _FIND = Hot(
     )
 )
 _NAME = Hot(insert(subject_names))
+_LINK = Hot(
+    select(subject_links.c.linked_ms, subject_links.c.sealed).where(
+        subject_links.c.subject == bindparam("subject")
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -138,10 +143,7 @@ class Subjects:
 
     def link_of(self, connection: Connection, subject: SubjectId) -> Link | None:
         """Return the subject's link, None when the resident has not linked us."""
-        columns = subject_links.c
-        row = connection.execute(
-            select(columns.linked_ms, columns.sealed).where(columns.subject == subject)
-        ).first()
+        row = _LINK.run(connection, subject=subject).fetchone()
         return None if row is None else self._open_link(connection, subject, *row)
 
     def links(self, connection: Connection) -> Iterator[Link]:
@@ -239,7 +241,11 @@ class Subjects:
         linked_ms: int,
         sealed: bytes,
     ) -> Link:
-        document = self._keyring.open(
-            connection, subject, sealed, "link", str(linked_ms)
+        grant = self._keyring.parsed(
+            connection, subject, bytes(sealed), _read_grant, "link", str(linked_ms)
         )
-        return Link(subject, LinkGrant.decode(document), linked_ms)
+        return Link(subject, grant, linked_ms)
+
+
+def _read_grant(document: bytes) -> LinkGrant:
+    return LinkGrant.decode(document)
