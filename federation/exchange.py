@@ -128,6 +128,7 @@ class Asked:
     request: str
     hops: tuple[HopRecord, ...]
     now_ms: int
+    hops_digest: str = ""
 
     @property
     def now(self) -> int:
@@ -315,6 +316,8 @@ class Endpoint:
             raise WrongIssuer("the answer names another party")
         if body.aud != self.node or body.request != envelope.digest:
             raise WrongAudience("the answer is to another request")
+        if body.hops != digest_of(parts.hops):
+            raise Malformed("the hop records are not those that reached the other end")
         took = self.now_ms() - started
         if body.problem is not None:
             problem = body.problem
@@ -368,6 +371,7 @@ class Endpoint:
             iat=now,
             exp=now + 3600,
             request=asked.request,
+            hops=asked.hops_digest,
             result=None if isinstance(reply.outcome, ProblemBody) else reply.outcome,
             problem=problem_body,
         )
@@ -421,7 +425,15 @@ class Endpoint:
             if self._seen.full:
                 raise _Turned("overloaded", "too many exchanges at once")
             raise _Turned("replayed", "exchange id seen before")
-        asked = Asked(header, body.query, sender, envelope.digest, hops, now_ms)
+        asked = Asked(
+            header,
+            body.query,
+            sender,
+            envelope.digest,
+            hops,
+            now_ms,
+            digest_of(envelope.hops),
+        )
         key = unb64url(body.response_key, length=RESPONSE_KEY_BYTES)
         return asked, key, signer, issuer
 

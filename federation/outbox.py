@@ -124,15 +124,34 @@ class Outbox:
         self._active: dict[str, asyncio.Task[None]] = {}
 
     def put(
-        self, connection: Connection, destination: NodeId, kind: str, message: bytes
+        self,
+        connection: Connection,
+        destination: NodeId,
+        kind: str,
+        message: bytes,
+        *,
+        always: bool = False,
     ) -> None:
         """Queue a message in the caller's transaction; call `wake` after commit.
+
+        Args:
+            connection: transaction of the caller.
+            destination: who shall get it.
+            kind: which sender delivers it.
+            message: the content; sealed where it is kept.
+            always: queue it however much waits: a resident's withdrawal must not fail
+                because a recipient is away.
 
         Raises:
             OutboxFull: too many messages wait for this destination already.
         """
         most = self._limits.max_waiting
-        if connection.execute(_waiting_for(destination).offset(most - 1)).first():
+        if always:
+            most = 0
+        if (
+            most
+            and connection.execute(_waiting_for(destination).offset(most - 1)).first()
+        ):
             raise OutboxFull(f"{most} messages wait for {destination}")
         sealed = self._box.seal(
             self._entropy(NONCE_BYTES), message, "outbox", destination, kind

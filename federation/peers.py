@@ -29,6 +29,9 @@ class Carrier(Protocol):
     def notify(self, payload: bytes) -> None:
         """Send a one-way notice."""
 
+    def end(self) -> None:
+        """End the link; both sides learn it."""
+
 
 @dataclass(frozen=True)
 class Peer:

@@ -83,6 +83,10 @@ class RouteTable:
             self._routes.pop(origin, None)
         return gone is not None
 
+    def forget(self, origin: CityId) -> None:
+        """Forget every route to a city."""
+        self._routes.pop(origin, None)
+
     def drop(self, neighbor: CityId) -> list[CityId]:
         """Forget everything of a neighbor; returns the destinations concerned."""
         return [o for o in list(self._routes) if self.withdraw(neighbor, o)]

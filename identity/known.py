@@ -47,6 +47,7 @@ class KnownCities:
         self.operating: Signed[OperatingCertificate] | None = None
         self.bundle: Signed[Bundle] | None = None
         self.agreements: dict[CityId, Agreement] = {}
+        self.pins: dict[CityId, VerifyingKey] = {}
         self._introduced: dict[CityId, tuple[CityKeys, int]] = {}
         self._bundled: dict[CityId, CityKeys] = {}
         self._own_keys: CityKeys | None = None
@@ -99,12 +100,14 @@ class KnownCities:
             now: seconds since 1970.
 
         Raises:
-            ConflictingRoot: the city is known by another root key: by agreement, by an
-                introduction that has not ended, or because it is our own.
+            ConflictingRoot: the city is or was known by another root key: by agreement,
+                by an introduction, or because it is our own. Who introduces a city
+                first is believed; nobody can change it later but an operator
+                (`unpin`) or an agreement with the city itself.
             TooLarge: a neighbor makes up cities without end.
         """
         keys = announcement.body.keys
-        known = self._known_root(keys.city, now)
+        known = self._known_root(keys.city, now) or self.pins.get(keys.city)
         if known is not None and known != _loaded(keys.root):
             raise ConflictingRoot(f"{keys.city} is known by another root key")
         if keys.city == self.city:
@@ -115,6 +118,16 @@ class KnownCities:
         if keys.city not in self._introduced and len(self._introduced) >= MAX_CITIES:
             raise TooLarge("more cities are announced than fit in a trust bundle")
         self._introduced[keys.city] = keys, announcement.body.exp
+        self.pins[keys.city] = keys.root_key()
+
+    def unpin(self, city: CityId) -> bool:
+        """Forget which root key a far city had; True if there was one.
+
+        For operators who have learned, over another channel, that the city has a new
+        root key, or that a neighbor had introduced a wrong one.
+        """
+        self._introduced.pop(city, None)
+        return self.pins.pop(city, None) is not None
 
     def set_own_keys(self, keys: CityKeys) -> None:
         """Set a broker's word on its own city; members take it from the bundle.

@@ -14,14 +14,17 @@ from sqlalchemy import Connection, delete, insert, select
 from identity.known import KnownCities
 from identity.tables import trust_documents
 from identity.trust import TrustStore
+from protocol.canonical import canonical, parse_canonical
 from protocol.errors import ProtocolViolation, WrongAudience
-from protocol.ids import NodeId
+from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, Membership
 from protocol.suites import VerifyingKey
 
 _BUNDLE = "bundle"
 _OPERATING = "operating"
 _OWN = "own"
+_PIN = "pin:"
+_FOR_EVER = 2**40
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,28 @@ def save_known(connection: Connection, known: KnownCities) -> None:
         _put(connection, _OPERATING, operating.token, None, operating.body.exp)
     if known.bundle is not None:
         _put(connection, _BUNDLE, known.bundle.token, None, known.bundle.body.exp)
+
+
+def save_pins(connection: Connection, known: KnownCities) -> None:
+    """Keep which root key each introduced city had, for ever."""
+    connection.execute(
+        delete(trust_documents).where(trust_documents.c.name.startswith(_PIN))
+    )
+    for city, root in known.pins.items():
+        document = canonical(root.jwk).decode("ascii")
+        _put(connection, f"{_PIN}{city}", document, None, _FOR_EVER)
+
+
+def load_pins(connection: Connection, known: KnownCities) -> None:
+    """Take up the root keys of cities that were introduced before."""
+    rows = connection.execute(
+        select(trust_documents.c.name, trust_documents.c.document).where(
+            trust_documents.c.name.startswith(_PIN)
+        )
+    )
+    for name, document in rows:
+        jwk = parse_canonical(document.encode("ascii"))
+        known.pins[CityId(name.removeprefix(_PIN))] = VerifyingKey.from_jwk(jwk)
 
 
 def load_known(connection: Connection, known: KnownCities, now: int) -> None:

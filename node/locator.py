@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where is my data: the home node asks all directories and holders for a resident.
 
-First the directory of every city that we can reach, then each holder that a directory
-named or that the resident linked. The answer lists every party asked with its answer,
+First the directory of every city that we can reach or where a holder is linked, then
+each holder that a directory named or that the resident linked. The answer lists every party asked with its answer,
 refusal or timeout, so silent omission shows (DESIGN section 6).
 """
 
@@ -91,14 +91,15 @@ class Locator:
             account: whose data.
             records: also ask for the ids of single records.
         """
-        cities = self._trust.names(self._now_ms() // 1000)
-        directories = await asyncio.gather(*(self._city(account, c) for c in cities))
         residents = self._parts.residents
-        holders = {
-            link.holder
-            for link in self._database.read(lambda c: residents.links(c, account))
-            if link.state is LinkState.LINKED
-        }
+        links = self._database.read(lambda c: residents.links(c, account))
+        # Cities without a route now count too: an outage must not look like "nothing".
+        cities = {*self._trust.names(self._now_ms() // 1000)}
+        cities |= {link.holder.city for link in links}
+        directories = await asyncio.gather(
+            *(self._city(account, c) for c in sorted(cities))
+        )
+        holders = {link.holder for link in links if link.state is LinkState.LINKED}
         for _, nodes in directories:
             holders.update(nodes)
         answers = await asyncio.gather(

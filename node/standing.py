@@ -12,6 +12,7 @@ from identity.trust_documents import (
     accept_own,
     load_known,
     load_own,
+    load_pins,
     save_known,
     save_own,
 )
@@ -41,6 +42,7 @@ class Standing:
 
     def load(self, now: int) -> None:
         """Take up what was kept: certificate, bundle, membership."""
+        self._database.read(lambda c: load_pins(c, self._trust))
         self._database.read(lambda c: load_known(c, self._trust, now))
         self._own = self._database.read(
             lambda c: load_own(c, self._trust, self._node, self._key, now)

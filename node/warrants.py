@@ -113,7 +113,13 @@ class Warrants:
         self, sealed: str, consent: Consent, opening: OpeningKey
     ) -> Ticket | None:
         """Open our ticket; None when it is not for us or for another person."""
-        place = digest_of(sealed.encode("ascii", "replace")), str(consent.jti)
+        # The key is part of the place: a ticket opened once under a nameless key must
+        # not open under this node's own, or the cache would name the hidden holder.
+        place = (
+            digest_of(sealed.encode("ascii", "replace")),
+            digest_of(opening.public.raw),
+            str(consent.jti),
+        )
         known = self._tickets.get(*place)
         if known is not None and known.commitment() in consent.subjects:
             return known

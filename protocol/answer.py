@@ -144,9 +144,14 @@ class AnswerBody(Claims):
     """What the answering party signs. `jti` is the exchange id, `aud` the asker.
 
     Exactly one of `result` and `problem` is there.
+
+    Attributes:
+        hops: digest of the hop records as they arrived, so that no broker can rewrite
+            the records of others on the way back.
     """
 
     request: Digest
+    hops: Digest | None = None
     result: Result | None = None
     problem: ProblemBody | None = None
 

@@ -11,7 +11,6 @@ systems: any valid JSON, but strictly (no duplicates, no NaN, bounded depth and 
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import math
@@ -70,7 +69,12 @@ def _check_profile(value: object, depth: int) -> None:
         for key, member in value.items():  # type: ignore[attr-defined]  # narrowed by type()
             if not key.isascii():
                 raise Malformed("member names must be ASCII")
-            if type(member) is not str:
+            kind = type(member)
+            # Text, nothing and small numbers need no call of their own.
+            if kind is int:
+                if not -MAX_SAFE_INTEGER <= member <= MAX_SAFE_INTEGER:
+                    raise Malformed("integer beyond 2**53")
+            elif kind is not str and member is not None:
                 _check_profile(member, depth - 1)
     elif kind is list or kind is tuple:
         if depth == 0:
@@ -160,12 +164,18 @@ def _finite(digits: str) -> float:
     return value
 
 
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+# What stands in plain base64 only becomes a character that no base64 has.
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/***")
+
+
 def b64url(data: bytes) -> str:
     """Encode as unpadded base64url (RFC 4648, section 5)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return _encoded(data).decode("ascii")
 
 
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+def _encoded(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False).translate(_TO_URL).rstrip(b"=")
 
 
 def unb64url(text: str | bytes, *, length: int | None = None) -> bytes:
@@ -175,15 +185,17 @@ def unb64url(text: str | bytes, *, length: int | None = None) -> bytes:
         Malformed: padding, foreign characters, stray bits, or not `length` bytes.
     """
     raw = text.encode("ascii", "replace") if isinstance(text, str) else text
-    if b"+" in raw or b"/" in raw or b"=" in raw or len(raw) % 4 == 1:
+    over = len(raw) % 4
+    if over == 1:
         raise Malformed("not base64url")
     try:
         data = binascii.a2b_base64(
-            raw.translate(_FROM_URL) + b"=" * (-len(raw) % 4), strict_mode=True
+            raw.translate(_FROM_URL) + b"=" * (-over % 4), strict_mode=True
         )
     except binascii.Error as error:
         raise Malformed("not base64url") from error
-    if len(raw) % 4 and base64.urlsafe_b64encode(data).rstrip(b"=") != raw:
+    # Only the last, partial group of characters can have bits to spare.
+    if over and _encoded(data[1 - over :]) != raw[-over:]:
         raise Malformed("base64url with stray bits")
     if length is not None and len(data) != length:
         raise Malformed(f"expected {length} bytes, got {len(data)}")

@@ -126,6 +126,11 @@ class Envelope:
         """Digest of the header: the request's own name, which answers carry."""
         return digest_of(self.token)
 
+    @cached_property
+    def body_digest(self) -> str:
+        """Digest of the sealed body, as the protected header must name it."""
+        return digest_of(self.body)
+
     @classmethod
     def seal(
         cls, header: RoutingHeader, body: bytes, key: SealingKey, signer: Signer
@@ -189,7 +194,7 @@ class Envelope:
             Malformed: another body than the sender's.
         """
         extra = self.received.extra
-        if extra["size"] != len(self.body) or extra["body"] != digest_of(self.body):
+        if extra["size"] != len(self.body) or extra["body"] != self.body_digest:
             raise Malformed("the sealed body is not the one that was signed for")
 
     def open(self, key: OpeningKey) -> bytes:

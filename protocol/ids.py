@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler
@@ -69,12 +70,18 @@ class NodeId(Identifier):
     @property
     def city(self) -> CityId:
         """The city that admitted the node."""
-        return CityId._validated(self.partition("/")[0])
+        return _city_of(self)
 
     @property
     def label(self) -> str:
         """The node's own name within its city."""
         return self.partition("/")[2]
+
+
+@lru_cache(maxsize=4096)
+def _city_of(node: str) -> CityId:
+    # Brokers ask for it a dozen times per exchange, of few nodes.
+    return CityId._validated(node.partition("/")[0])
 
 
 class DatasetTypeName(Identifier):

@@ -34,8 +34,9 @@ TRUST_BUNDLE = "trust-bundle"
 MAX_PATH = 6
 """Cities on a path. Each layer wraps the one before in base64: six cities of the hybrid
 suite make 207 kB, seven would be more than a signed document may have."""
-MAX_CITIES = 2000
-MAX_BUNDLE_BYTES = 32 * 1024 * 1024
+MAX_LIFE_S = 86_400
+MAX_CITIES = 1500
+MAX_BUNDLE_BYTES = 14 * 1024 * 1024
 
 
 class CityKeys(Document):
@@ -159,6 +160,8 @@ def _layer(
         Announcement, SingleKey(issuer, operating)
     )
     signed.body.check_times(now, skew_s)
+    if signed.body.exp - signed.body.iat > MAX_LIFE_S:
+        raise Malformed(f"an announcement lives {MAX_LIFE_S} s at most")
     if signed.body.aud != audience:
         raise WrongAudience("a layer of the announcement is for another city")
     return signed

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
 import nacl.bindings
@@ -132,9 +132,9 @@ class VerifyingKey:
         crv, kty = jwk.get("crv"), jwk.get("kty")
         x, y = jwk.get("x"), jwk.get("y")
         if (kty, crv) == ("OKP", "Ed25519") and isinstance(x, str):
-            return cls(Suite.HYBRID, unb64url(x))
+            return _judged(Suite.HYBRID, unb64url(x))
         if (kty, crv) == ("EC", "P-256") and isinstance(x, str) and isinstance(y, str):
-            return cls(
+            return _judged(
                 Suite.STRICT,
                 b"\x04" + unb64url(x, length=32) + unb64url(y, length=32),
             )
@@ -159,6 +159,13 @@ class VerifyingKey:
             self._point.verify(encode_dss_signature(*half), data, _ECDSA)
         except InvalidSignature as error:
             raise BadSignature("the key does not verify this signature") from error
+
+
+@lru_cache(maxsize=4096)
+def _judged(suite: Suite, raw: bytes) -> VerifyingKey:
+    # Judging a point costs as much as verifying a signature, and every exchange brings
+    # the same keys. Only keys that passed are remembered; a refusal is an exception.
+    return VerifyingKey(suite, raw)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from aiohttp import web
 from pydantic import Field
 
 from identity.city import Allowance
+from identity.errors import NotFound
 from node.api.registry import Registry
 from node.clients import Scope
 from node.core import Core
 from protocol.errors import Misuse
-from protocol.ids import NodeId
+from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, DataClass, Qualification, Role
 from protocol.model import Request, Seconds, ShortText
 
@@ -61,6 +62,12 @@ class MemberList(Request):
     """The register."""
 
     members: list[MemberEntry]
+
+
+class CityName(Request):
+    """Which city."""
+
+    city: CityId
 
 
 class MemberLabel(Request):
@@ -229,3 +236,15 @@ def register_city(registry: Registry, *, core: Core) -> None:
                 for e in entries
             ]
         )
+
+    @registry.route(
+        "POST",
+        "/v1/cities/{city}/unpin",
+        scope=Scope.ADMIN,
+        summary=("Forget the root key of a far city", "遠方都市の鍵の固定を解く"),
+        tag="agreements",
+        problems=("not-found",),
+    )
+    async def unpin(params: CityName) -> None:
+        if parts.city is None or not parts.city.unpin(params.city):
+            raise NotFound("no such city was introduced here")

@@ -8,6 +8,7 @@ signed with the city's operating key or was signed by somebody else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,7 @@ from identity.bundle import issue_bundle
 from identity.city import Authority
 from identity.member_keys import MemberKeys
 from identity.trust import TrustStore
+from identity.trust_documents import save_pins
 from node.database import Database
 from protocol.answer import OneToken
 from protocol.errors import Malformed
@@ -31,7 +33,12 @@ from protocol.ids import CityId, NodeId
 from protocol.membership import verify_operating
 from protocol.problem import ProblemBody
 from protocol.request import CertifyKey, MemberQuery, RenewQuery
-from protocol.route import CityKeys, verify_announcement
+from protocol.route import (
+    MAX_BUNDLE_BYTES,
+    MAX_CITIES,
+    CityKeys,
+    verify_announcement,
+)
 from protocol.suites import Signer, VerifyingKey
 
 _logger = logging.getLogger(__name__)
@@ -191,9 +198,25 @@ class CityDesk:
         far = announced.body.origin != peer.city
         if far and not agreement.terms(self.city).transit:
             raise Malformed("the agreement does not let us use this neighbor's routes")
+        known = set(self._trust.pins)
         self._trust.introduce(announced, now)
+        if known != set(self._trust.pins):
+            self._keep_pins()
         if self._routes.learn(peer.city, announced):
             self.changed()
+
+    def _keep_pins(self) -> None:
+        """Keep which root key each city was introduced with, across restarts."""
+        written = self._database.write(partial(save_pins, known=self._trust))
+        written.add_done_callback(_log_failure)
+
+    def unpin(self, city: CityId) -> bool:
+        """Forget the root key of a far city, on an operator's word."""
+        self._routes.forget(city)
+        forgotten = self._trust.unpin(city)
+        self._keep_pins()
+        self.changed()
+        return forgotten
 
     def _operating_key_of(self, peer: Peer, now: int) -> VerifyingKey:
         """Return the key that vouched for the peer in the handshake."""
@@ -233,13 +256,7 @@ class CityDesk:
     def _current_bundle(self) -> bytes:
         if self._bundle is None:
             now, removed = self._now_ms() // 1000, self.note_removed()
-            cities = {self.city: self.keys()}
-            paths: dict[CityId, tuple[CityId, ...]] = {}
-            for origin in self._routes.destinations():
-                best = self._routes.best(origin)
-                if best is not None:
-                    cities[origin] = best.announcement.body.keys
-                    paths[origin] = best.path
+            cities, paths = self._nearest()
             signed = issue_bundle(
                 self._operating,
                 self.city,
@@ -253,8 +270,31 @@ class CityDesk:
             self._bundle = Notice(kind="trust", token=signed.token).encode()
         return self._bundle
 
+    def _nearest(
+        self,
+    ) -> tuple[dict[CityId, CityKeys], dict[CityId, tuple[CityId, ...]]]:
+        """Return the cities that fit in a bundle, the nearest first."""
+        found = [self._routes.best(o) for o in self._routes.destinations()]
+        routes = sorted((r for r in found if r), key=lambda r: (len(r.path), r.path))
+        cities, paths = {self.city: self.keys()}, {}
+        room = MAX_BUNDLE_BYTES // 2
+        for route in routes[: MAX_CITIES - 1]:
+            keys = route.announcement.body.keys
+            room -= len(keys.operating) + len(keys.broker) + len(keys.directory) + 512
+            if room < 0:
+                break
+            cities[keys.city], paths[keys.city] = keys, route.path
+        return cities, paths
+
     def _tell(self, link: Carrier, notice: bytes) -> None:
         try:
             link.notify(notice)
         except LinkError as error:
+            # What was not told must not count as told: both sides start over.
             _logger.info("a notice was not sent: %s", error.slug)
+            link.end()
+
+
+def _log_failure(written: asyncio.Future[None]) -> None:
+    if not written.cancelled() and written.exception() is not None:
+        _logger.error("root keys of cities were not kept", exc_info=written.exception())

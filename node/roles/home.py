@@ -145,7 +145,8 @@ class HomeDesk:
             connection, identifier, now=now, obligation=obligation
         )
         for party, notice in told:
-            self._outbox.put(connection, party, _REVOKE, notice.token.encode())
+            token = notice.token.encode()
+            self._outbox.put(connection, party, _REVOKE, token, always=True)
 
     def wake(self) -> None:
         """Send what was queued."""

@@ -41,7 +41,7 @@ class _Order(Document):
     consent: str
     purpose: PurposeName
     dataset_type: str
-    records: tuple[RecordId, ...] | None
+    records: tuple[RecordId, ...] | None = None
 
 
 class PushDenied(MachikuraError):

@@ -331,6 +331,7 @@ def lie(clinic: Node, **changes: object) -> None:
             iat=clinic.clock.now,
             exp=clinic.clock.now + 60,
             request=envelope.digest,
+            hops=digest_of(envelope.hops),
             result=Done(),
         )
         token = sign(clinic.signing, ANSWER, honest.model_copy(update=changes)).token
@@ -347,10 +348,21 @@ def lie(clinic: Node, **changes: object) -> None:
         ({"request": "r" * 43}, "wrong-audience"),
         ({"aud": "hoshino/market"}, "wrong-audience"),
         ({"iss": "minato/pharmacy"}, "wrong-issuer"),
+        ({"hops": "h" * 43}, "malformed"),
+        ({"hops": None}, "malformed"),
         ({"result": None}, "malformed"),
         ({"problem": ProblemBody(code="not-found")}, "malformed"),
     ],
-    ids=["honest", "request", "audience", "issuer", "empty", "both"],
+    ids=[
+        "honest",
+        "request",
+        "audience",
+        "issuer",
+        "hops",
+        "no hops",
+        "empty",
+        "both",
+    ],
 )
 async def test_answer_must_be_to_this_request(
     ends: Ends, changes: dict[str, object], fault: str

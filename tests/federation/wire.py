@@ -116,3 +116,7 @@ class Wire:
             raise LinkLost("closed")
         self.target.received.append(payload)
         self.target.notice(self.source.peer, payload)
+
+    def end(self) -> None:
+        """End the link."""
+        self.up = False

@@ -6,12 +6,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select, update
 
+from identity.accounts import Details
 from identity.errors import Conflict, NotFound
 from identity.residents import LinkState
 from identity.tables import links, residents
 from protocol.errors import CannotOpen
 from protocol.ids import CityId
-from tests.identity.home import CLINIC, NURSERY, PHARMACY, Home
+from tests.identity.home import CLINIC, NURSERY, PASSWORD, PHARMACY, Home
 from tests.protocol.cities import NOW
 
 
@@ -117,6 +118,15 @@ def test_resident_key_moved_to_another_account_does_not_open(home: Home) -> None
     )
     with pytest.raises(CannotOpen):
         home.residents.handle_at(home.connection, second, CLINIC)
+
+
+def test_account_without_resident_key_has_no_names(home: Home) -> None:
+    """An operator's account is no resident."""
+    details = Details(login="officer")
+    phc = home.accounts.hash_password(PASSWORD)
+    account = home.accounts.create(home.connection, details, phc, now=NOW)
+    with pytest.raises(NotFound):
+        home.residents.handle_at(home.connection, account, CLINIC)
 
 
 def test_unknown_account_has_no_names(home: Home) -> None:

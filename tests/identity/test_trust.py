@@ -23,7 +23,7 @@ from protocol.errors import (
     WrongIssuer,
 )
 from protocol.ids import CityId, NodeId
-from protocol.membership import MEMBERSHIP, OPERATING, Role
+from protocol.membership import MEMBER_KEY, MEMBERSHIP, OPERATING, Role
 from protocol.model import ANYONE
 from protocol.route import (
     TRUST_BUNDLE,
@@ -526,6 +526,26 @@ def test_vault_does_not_pass_as_broker() -> None:
     ours.accept_bundle(bundle(), NOW)
     with pytest.raises(NotAMember):
         ours.verify_broker(MINATO.membership("x"), NOW)
+
+
+def test_removed_broker_is_not_believed() -> None:
+    """A city may have several brokers; one that was removed signs no refusals."""
+    ours = trust()
+    ours.accept_bundle(bundle(removed=(NodeId("minato/second"),)), NOW)
+    with pytest.raises(NotAMember):
+        ours.verify_broker(MINATO.membership("second", (Role.BROKER,)), NOW)
+
+
+def test_strict_node_refuses_member_keys_of_other_suites() -> None:
+    """Also from a city that is strict itself (requirement 69)."""
+    strict = trust(STRICT_CITY, suites=frozenset({Suite.STRICT}))
+    strict.set_own_keys(STRICT_CITY.keys())
+    token = STRICT_CITY.member_key("hidden", "consent-1")
+    strict.verify_member_key(token, STRICT_CITY.id, "consent-1", NOW)
+    hybrid = signing("hidden").public.jwk
+    mixed = resign(token, MEMBER_KEY, STRICT_CITY.operating, key=hybrid)
+    with pytest.raises(UnsupportedSuite):
+        strict.verify_member_key(mixed, STRICT_CITY.id, "consent-1", NOW)
 
 
 def test_member_key_counts_for_its_consent_only() -> None:

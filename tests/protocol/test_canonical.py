@@ -161,6 +161,13 @@ def test_value_outside_the_profile_is_not_signed(value: object) -> None:
         canonical(value)
 
 
+def test_tuple_is_written_as_a_list() -> None:
+    """Frozen models hold tuples; the profile holds inside them too."""
+    assert canonical({"a": (1, "b", (None,))}) == b'{"a":[1,"b",[null]]}'
+    with pytest.raises(Malformed):
+        canonical({"a": (1, (1.5,))})
+
+
 def test_value_that_holds_itself_is_refused() -> None:
     """A cycle ends in an error, not in a crash."""
     value: dict[str, object] = {}
@@ -185,8 +192,9 @@ def test_size_is_bounded_before_parsing() -> None:
     """Nobody parses a document longer than the limit."""
     with pytest.raises(TooLarge):
         parse_canonical(b"{" * 101, max_bytes=100)
+    assert parse_json(b" " * 99 + b"1", max_bytes=100) == 1
     with pytest.raises(TooLarge):
-        parse_json(b"{" * 101, max_bytes=100)
+        parse_json(b" " * 100 + b"1", max_bytes=100)
 
 
 def test_hostile_depth_is_refused_quickly() -> None:

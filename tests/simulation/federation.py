@@ -9,11 +9,12 @@ stopped, crashed (also at a chosen write) and started again on its database.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -34,6 +35,7 @@ from node.schema import create_all
 from node.sqlite import driver, memory_engine
 from node.world import World
 from protocol.agreement import Agreement, AgreementBody, Party, Terms
+from protocol.errors import MachikuraError
 from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, DataClass, Qualification, Role
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
@@ -48,6 +50,28 @@ EVERYTHING = Terms(
     transit=True,
     hop_limit=6,
 )
+
+
+_COMPILED: dict[Any, Any] = {}
+"""Statements compiled once for all nodes of all worlds: half of a world's cost."""
+
+
+@cache
+def _empty_database() -> bytes:
+    engine = memory_engine()
+    create_all(engine)
+    with engine.connect() as connection:
+        empty = driver(connection).serialize()
+    engine.dispose()
+    return empty
+
+
+def _database() -> Engine:
+    """Return a fresh database in memory with all tables."""
+    engine = memory_engine().execution_options(compiled_cache=_COMPILED)
+    with engine.connect() as connection:
+        driver(connection).deserialize(_empty_database())
+    return engine
 
 
 class Chance:
@@ -121,12 +145,24 @@ class Federation:
     """Cities and nodes on one simulated network."""
 
     def __init__(
-        self, network: Network, folder: Path, suite: Suite = Suite.HYBRID
+        self,
+        network: Network,
+        folder: Path,
+        suite: Suite = Suite.HYBRID,
+        trust: Mapping[str, int] | None = None,
     ) -> None:
-        """Start without cities; `folder` keeps the key files."""
+        """Start without cities.
+
+        Args:
+            network: time, pipes and chance.
+            folder: keeps the key files.
+            suite: of every node that names no other.
+            trust: settings of the table `trust`, for every node.
+        """
         self.network = network
         self.clock = network.clock("world")
         self.suite = suite
+        self._trust = dict(trust or {})
         self.nodes: dict[str, SimulatedNode] = {}
         self.deaths: list[str] = []
         self._folder = folder
@@ -144,7 +180,6 @@ class Federation:
         *,
         suite: Suite | None = None,
         accepts: Collection[Suite] = (),
-        **trust: int,
     ) -> None:
         """Found a city with a broker that is its directory too."""
         chance = Chance(self.network, f"{name} root")
@@ -157,7 +192,6 @@ class Federation:
             root,
             suite or self.suite,
             accepts,
-            trust,
         )
         await found_city(
             broker.settings,
@@ -177,7 +211,6 @@ class Federation:
         suite: Suite | None = None,
         accepts: Collection[Suite] = (),
         admitted: bool = True,
-        **trust: int,
     ) -> SimulatedNode:
         """Add a node that its city has admitted."""
         made = self._make(
@@ -186,7 +219,6 @@ class Federation:
             self._roots[NodeId(name).city],
             suite or self.suite,
             accepts,
-            trust,
         )
         if admitted:
             await self.admit(name, qualifications, data_classes)
@@ -239,7 +271,6 @@ class Federation:
         root: RootKey,
         suite: Suite,
         accepts: Collection[Suite],
-        trust: dict[str, int],
     ) -> SimulatedNode:
         name = NodeId(node)
         folder = self._folder / name.city / name.label
@@ -252,7 +283,7 @@ class Federation:
                 "accepted_suites": tuple(accepts),
                 "node": {"id": name, "roles": roles},
                 "brokers": () if is_broker else (f"{home}@{SCHEME}{home}",),
-                "trust": trust,
+                "trust": self._trust,
             },
             strict=False,
         )
@@ -264,8 +295,7 @@ class Federation:
             keys.create_signing(OPERATING, suite)
         for secret in (VAULT, IDENTITY, INDEX):
             keys.create_secret(secret)
-        engine = memory_engine()
-        create_all(engine)
+        engine = _database()
         learned = bytearray()
         database = MortalDatabase(engine, lambda: self._died(node))
         core = self._core(settings, keys, root, database, chance, learned)
@@ -433,14 +463,21 @@ class Federation:
         return found
 
     def knows(self, node: str, cities: Collection[str]) -> bool:
-        """Tell whether a node can address all these cities now."""
-        trust, now = self.parts(node).trust, self.now()
+        """Tell whether a node is linked to its city and can address all of these."""
+        parts, now = self.parts(node), self.now()
+        if parts.broker is None and parts.peers.broker_of(parts.node.city) is None:
+            return False
         try:
-            return all(trust.city_of(CityId(city), now) for city in cities)
-        except Exception:
+            return all(parts.trust.city_of(CityId(city), now) for city in cities)
+        except MachikuraError:
             return False
 
     # ---------------------------------------------------------------- waiting
+
+    def jump(self, seconds: float) -> None:
+        """Let much time pass at once on every clock, as if all machines had slept."""
+        for party in ("world", *self.nodes):
+            self.network.clock(party).skew_ms += int(seconds * 1000)
 
     async def until(self, true: Callable[[], bool], seconds: float = 60) -> float:
         """Wait, in virtual time, until something is true; return how long it took."""

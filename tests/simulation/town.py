@@ -9,9 +9,9 @@
 
         play(story)
 
-Three cities in a row: hoshino - minato - yamanami. Hanako lives in Hoshino, her checkups
-are at its clinic, and a clinic in Yamanami would like to read them. All of it runs the
-code that the HTTP interface calls, one layer below it.
+Three cities in a row: hoshino - minato - yamanami. Hanako lives in Hoshino, her
+checkups are at its clinic, and a clinic in Yamanami would like to read them. All of it
+runs the code that the HTTP interface calls, one layer below it.
 """
 
 from __future__ import annotations
@@ -93,17 +93,17 @@ class Town:
         self.network = federation.network
         self.clock = federation.clock
 
-    async def build(self, **trust: int) -> None:
+    async def build(self) -> None:
         """Found the cities and admit every node; nothing runs yet."""
         world = self.federation
         for city in CITIES:
-            await world.city(city, **trust)
-        await world.node(HALL, Role.IDENTITY, **trust)
-        await world.node(OTHER_HALL, Role.IDENTITY, **trust)
-        await world.node(CLINIC, Role.VAULT, qualifications=MEDICAL, **trust)
-        await world.node(MARKET, Role.VAULT, **trust)
-        await world.node(FAR_CLINIC, Role.VAULT, qualifications=MEDICAL, **trust)
-        await world.node(FAR_BOSAI, Role.VAULT, **trust)
+            await world.city(city)
+        await world.node(HALL, Role.IDENTITY)
+        await world.node(OTHER_HALL, Role.IDENTITY)
+        await world.node(CLINIC, Role.VAULT, qualifications=MEDICAL)
+        await world.node(MARKET, Role.VAULT)
+        await world.node(FAR_CLINIC, Role.VAULT, qualifications=MEDICAL)
+        await world.node(FAR_BOSAI, Role.VAULT)
         await world.agree("hoshino", "minato")
         await world.agree("yamanami", "minato")
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -170,7 +171,8 @@ async def test_agreement_of_other_cities_is_refused(
 ) -> None:
     """A broker installs its own city's."""
     await town.start("broker")
-    foreign = Desk(found(tmp_path, "yamanami").card_file.parent, minato, tmp_path)
+    made = await asyncio.to_thread(found, tmp_path, "yamanami")
+    foreign = Desk(made.card_file.parent, minato, tmp_path)
     foreign.propose()
     foreign.countersign()
     words = "federate", "install", foreign.agreement
