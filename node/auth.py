@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is calling, and whether they may.
 
-    the admin Unix socket          the operator: every scope (file mode 0600 is the key),
-                                   unless one of the two below is shown there
+    the admin Unix socket          the operator: every scope (file mode 0600 is the
+                                   key), unless one of the two below is shown there
     Authorization: Bearer <token>  an application, with the scopes of its token
     Authorization: Session <token> a resident who has signed in
 

@@ -17,7 +17,9 @@ from pydantic import Field, ValidationError
 from protocol.canonical import parse_json
 from protocol.errors import Malformed, Misuse
 from protocol.ids import CityId, MunicipalCode
+from protocol.membership import OPERATING, OperatingCertificate
 from protocol.model import Request, ShortText
+from protocol.signature import Received, SingleKey
 from protocol.suites import VerifyingKey
 
 _MAX_BYTES = 64 * 1024
@@ -41,6 +43,20 @@ class CityCard(Request):
     def root_key(self) -> VerifyingKey:
         """Return the city's root key."""
         return VerifyingKey.from_jwk(self.root)
+
+    def operating_ends(self) -> int | None:
+        """Return the end of the operating certificate, seconds since 1970.
+
+        None where the card has none.
+
+        Raises:
+            ProtocolViolation: it is not by the city's root.
+        """
+        if not self.operating:
+            return None
+        received = Received.parse(self.operating, OPERATING)
+        owner = SingleKey(self.city, self.root_key())
+        return received.verify(OperatingCertificate, owner).body.exp
 
     def write(self, path: Path) -> None:
         """Write the card."""

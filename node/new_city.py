@@ -15,20 +15,23 @@ from pathlib import Path
 
 from identity.errors import Conflict
 from identity.root import RootKey, create_root, fingerprint
-from node.city_root import CityCard, write_root
+from node.city_root import CityCard, read_root, write_root
 from node.config import Settings
+from node.config_file import FILE_NAME, load
 from node.database import InlineDatabase
 from node.founding import found_city
 from node.keys import OPERATING, create_keys
 from node.new_node import Answers, create
 from node.schema import prepare
 from node.sqlite import file_engine
+from protocol.errors import Misuse
 from protocol.ids import CityId, MunicipalCode, NodeId
 from protocol.membership import Role
 from protocol.suites import Suite
 
 ROOT_KEY_FILE = "city-root.key"
 CARD_FILE = "city-card.json"
+BROKER_FOLDER = "broker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ def create_city(
                 *answers.settings,
             ),
         ),
-        folder / "broker",
+        folder / BROKER_FOLDER,
         now_ms=now_ms,
         entropy=entropy,
     )
@@ -132,6 +135,37 @@ def create_city(
     return NewCity(
         card, card_file, root_file, made.settings, fingerprint(root.signer.public)
     )
+
+
+def renew_city(
+    folder: Path,
+    root: RootKey,
+    *,
+    now_ms: int,
+    entropy: Callable[[int], bytes],
+) -> CityCard:
+    """Certify a city's operating key for another year; its broker must not run.
+
+    Args:
+        folder: as `create_city` made it; the root key may lie elsewhere.
+        root: the city's opened root key.
+        now_ms: milliseconds since 1970.
+        entropy: random bytes.
+
+    Returns:
+        The new city card, which replaces the old one.
+
+    Raises:
+        Misuse: the root key is not this city's, or broker or card is missing.
+    """
+    settings = load(folder / BROKER_FOLDER / FILE_NAME, {})
+    if read_root(settings.root_key_file) != root.signer.public:
+        raise Misuse("this root key is another city's")
+    old = CityCard.read(folder / CARD_FILE)
+    operating = _found(settings, root, now_ms // 1000, entropy)
+    card = old.model_copy(update={"operating": operating})
+    card.write(folder / CARD_FILE)
+    return card
 
 
 def _found(

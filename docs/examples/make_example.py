@@ -138,7 +138,8 @@ def read(tape: Tape, *, hidden: bool) -> dict[str, Any]:
         raise SystemExit("the ticket opens to something else")
     if Body.decode(arrived.open(opening(owner))) != request:
         raise SystemExit("the body opens to something else")
-    answer = sign(signing(owner), ANSWER, answer_body(header, envelope.digest, hidden))
+    body_of_answer = answer_body(header, envelope.digest, digest_of(hops), hidden)
+    answer = sign(signing(owner), ANSWER, body_of_answer)
     binding = unb64url(envelope.digest)
     sealed = seal_answer(RESPONSE_KEY, binding, answer.token.encode())
     returned = AnswerEnvelope(AnswerType.SEALED, hops, sealed).pack()
@@ -159,7 +160,9 @@ def read(tape: Tape, *, hidden: bool) -> dict[str, Any]:
     }
 
 
-def answer_body(header: RoutingHeader, request: str, hidden: bool) -> AnswerBody:
+def answer_body(
+    header: RoutingHeader, request: str, hops: str, hidden: bool
+) -> AnswerBody:
     """Return the clinic's answer; in a hidden read its city is the issuer."""
     serial = uuid7(NOW * 1000 - 1, b"\1" * 10)
     record = RecordId.of(CLINIC, serial)
@@ -172,6 +175,7 @@ def answer_body(header: RoutingHeader, request: str, hidden: bool) -> AnswerBody
             "jti": header.id,
         },
         request=request,
+        hops=hops,
         result=ReadResult(
             records=(
                 WireRecord(

@@ -8,13 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
+from identity.errors import Conflict
 from identity.root import fingerprint as fingerprint_of
+from identity.root import open_root
 from node.city_root import CityCard
+from node.commands.api_client import NodeUnreachable
 from node.commands.ask import RootPassphraseFile, passphrase
-from node.commands.output import AsJson, columns, show
+from node.commands.node_option import connect
+from node.commands.output import AsJson, columns, day, show
 from node.commands.typed import city_id, municipal_code, setting
 from node.config_file import FILE_NAME
-from node.new_city import CARD_FILE, CityAnswers, NewCity, create_city
+from node.new_city import (
+    BROKER_FOLDER,
+    CARD_FILE,
+    CityAnswers,
+    NewCity,
+    create_city,
+    renew_city,
+)
 from node.system import SystemClock, system_entropy
 from protocol.suites import Suite
 
@@ -93,6 +104,49 @@ def create(
     show(document, _next_steps(made, config), as_json=as_json)
 
 
+@city.command("renew")
+def renew(
+    folder: Annotated[Path, typer.Argument(help="Folder of the city. フォルダ。")],
+    root: Annotated[
+        Path, typer.Option(help="The city's root key file. ルート鍵のファイル。")
+    ],
+    root_passphrase_file: RootPassphraseFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Renew the operating key's certificate, once a year; the broker must be stopped.
+
+    運用鍵の証明書を更新します(年に一度、ブローカーを停止して実行)。
+    """
+    _check_stopped(folder / BROKER_FOLDER / FILE_NAME)
+    key = open_root(root, passphrase(root_passphrase_file))
+    made = renew_city(
+        folder, key, now_ms=SystemClock().now_ms(), entropy=system_entropy
+    )
+    ends = made.operating_ends()
+    text = (
+        f"✓ {made.city}: certified until {day(ends)}. 証明書を更新しました。\n"
+        "Start the broker, and hand out the new city card.\n"
+        "ブローカーを起動し、新しい都市カードを配布してください。"
+    )
+    document = {"city": made.city, "ends": ends, "city_card": str(folder / CARD_FILE)}
+    show(document, text, as_json=as_json)
+
+
+def _check_stopped(config: Path) -> None:
+    """Refuse while the broker runs: it would not notice, and overwrite.
+
+    Raises:
+        Conflict: it runs.
+        BadSettings: there is no broker in this folder.
+    """
+    try:
+        connect(config, None).get("/healthz")
+    except NodeUnreachable as error:
+        if error.stopped:
+            return
+    raise Conflict("the broker runs; stop it first")
+
+
 @city.command("card")
 def card(file: CardFile, as_json: AsJson = False) -> None:
     """Show a city card.
@@ -109,6 +163,7 @@ def card(file: CardFile, as_json: AsJson = False) -> None:
         ("brokers", " ".join(found.brokers)),
         ("contact", found.contact),
         ("suite", found.root_key().suite.value),
+        ("certified until", day(found.operating_ends())),
         ("fingerprint", name),
     ]
     show({**document, "fingerprint": name}, columns(rows), as_json=as_json)
@@ -154,4 +209,5 @@ def _next_steps(made: NewCity, config: Path) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
-    app.add_typer(city, name="city", help="Found a city. 都市を設けます。")
+    words = "Found a city, renew it, show its card. 都市の設置と更新。"
+    app.add_typer(city, name="city", help=words)

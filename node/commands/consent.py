@@ -14,6 +14,7 @@ from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, co
 from node.commands.output import AsJson, show
 from node.commands.session import SessionFile, as_resident
 from node.commands.typed import end_of
+from node.commands.waiting import Wait, waited
 from protocol.consent import Operation
 
 MINE, RECEIVED, ACCOUNTS = "/v1/me/consents", "/v1/consents", "/v1/residents"
@@ -195,6 +196,7 @@ def received(
     consent_id: Annotated[
         str, typer.Option("--id", help="Only this consent. 同意ID。")
     ] = "",
+    wait: Wait = 0,
     config: ConfigFile = DEFAULT_CONFIG,
     socket: SocketPath = None,
     as_json: AsJson = False,
@@ -206,11 +208,15 @@ def received(
     if bool(subject) == bool(consent_id):
         raise typer.BadParameter("say --subject, or --id")
     client = connect(config, socket)
-    if subject:
-        document = client.get(RECEIVED, {"subject": subject})
-    else:
+
+    def find() -> dict[str, Any] | None:
+        if subject:
+            found: dict[str, Any] = client.get(RECEIVED, {"subject": subject})
+            return found if found["consents"] else None
         one = client.get(f"{RECEIVED}/{quote(consent_id, safe='')}")
-        document = {"consents": [one]}
+        return {"consents": [one]}
+
+    document = waited(find, wait) or {"consents": []}
     show(document, consent_text.received(document["consents"]), as_json=as_json)
 
 

@@ -3,30 +3,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
 
-from node.commands.api_client import ApiClient, NodeUnreachable
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
 from node.commands.output import AsJson, in_language, show
 from node.commands.typed import node_id
-from node.system import SystemClock
+from node.commands.waiting import Wait, waited
 
 PATH = "/v1/doctor"
 _TIMEOUT_S = 60.0
-_PAUSE_S = 0.2
 
 
 def doctor(
     peer: Annotated[
         str, typer.Argument(help="Node to reach, such as minato/energy. 相手ノード。")
     ] = "",
-    wait: Annotated[
-        float,
-        typer.Option(min=0, help="Wait until all is well, s. 正常になるまで待つ秒数。"),
-    ] = 0,
+    wait: Wait = 0,
     config: ConfigFile = DEFAULT_CONFIG,
     socket: SocketPath = None,
     as_json: AsJson = False,
@@ -39,29 +33,16 @@ def doctor(
     """
     body: dict[str, str] = {"peer": node_id(peer)} if peer else {}
     client = connect(config, socket, timeout_s=_TIMEOUT_S)
-    report = _examined(client, body, wait)
+    last: dict[str, Any] = {}
+
+    def examine() -> dict[str, Any] | None:
+        last.update(client.post(PATH, body))
+        return last if _well(last) else None
+
+    report = waited(examine, wait) or last
     show(report, _text(report), as_json=as_json)
     if not _well(report):
         raise typer.Exit(1)
-
-
-def _examined(client: ApiClient, body: dict[str, str], wait_s: float) -> Any:
-    """Return the report, at the latest after `wait_s`.
-
-    Raises:
-        NodeUnreachable: the node does not run.
-    """
-    clock = SystemClock()
-    end = clock.monotonic() + wait_s
-    while True:
-        try:
-            report = client.post(PATH, body)
-            if _well(report) or clock.monotonic() >= end:
-                return report
-        except NodeUnreachable:
-            if clock.monotonic() >= end:
-                raise
-        asyncio.run(clock.sleep(_PAUSE_S))
 
 
 def _well(report: dict[str, Any]) -> bool:

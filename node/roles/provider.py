@@ -24,7 +24,7 @@ from protocol.envelope import Kind
 from protocol.errors import MachikuraError
 from protocol.ids import ExchangeId, NodeId, PurposeName, RecordId, uuid7
 from protocol.model import Document
-from protocol.request import Push, Read, Warrant
+from protocol.request import Ping, Push, Read, Warrant
 from protocol.signature import Received, digest_of
 from protocol.status import STATUS_LIST, StatusList
 from vault import release
@@ -129,6 +129,11 @@ class ProviderDesk:
         kept = self._kept(order.consent)
         ticket = next(t for t in kept.package.holders if t.node == destination)
         target = await self._addressbook.target(destination)
+        reached = await self._exchanges.ask(target, Kind.MANAGE, Ping())
+        if isinstance(reached, Refused):
+            # Each attempt that carries records is a release, written down for the
+            # resident: one is made only where somebody is there to receive it.
+            return reached
         member = await self._addressbook.member(destination)
         proof = await self._proofs.fresh(kept.consent)
         now_ms = self._now_ms()

@@ -219,6 +219,9 @@ async def serve_both_sockets(folder: Path) -> list[tuple[int, object]]:
         return [
             await ask_through(admin, "/read"),
             await ask_through(admin, "/mine"),
+            await ask_through(admin, "/mine", Authorization=f"Session {SESSION}"),
+            await ask_through(admin, "/read", Authorization=f"Session {SESSION}"),
+            await ask_through(admin, "/read", Authorization="Session wrong"),
             await ask_through(other, "/read"),
             await ask_through(other, "/read", Host=str(admin)),
         ]
@@ -230,11 +233,17 @@ async def serve_both_sockets(folder: Path) -> list[tuple[int, object]]:
 def test_operator_is_whoever_comes_through_the_admin_socket(
     tmp_path: Path, run: Callable[..., list[tuple[int, object]]]
 ) -> None:
-    """Not through another one, whatever the headers; and an operator is no resident."""
+    """Not through another one, whatever the headers; and an operator is no resident.
+
+    Who shows a session there acts as that resident, and may do no more than they.
+    """
     everything = len(EVERY_SCOPE)
     assert run(serve_both_sockets(tmp_path)) == [
         (200, ["operator", "operator", everything]),
         (403, "forbidden"),
+        (200, ["resident", "account-1", 0]),
+        (403, "forbidden"),
+        (401, "unauthenticated"),
         (401, "unauthenticated"),
         (401, "unauthenticated"),
     ]

@@ -95,6 +95,13 @@ def test_problem_is_an_answer_too() -> None:
     assert read.problem.code == "consent-expired"
 
 
+def test_answer_can_name_the_hops_of_its_request() -> None:
+    """So that no broker can rewrite them on the way back."""
+    read = AnswerBody.decode(canonical(members(hops=REQUEST)))
+    assert read.hops == REQUEST
+    assert answer().hops is None
+
+
 def test_answer_holds_exactly_one_outcome() -> None:
     """Both would be read as either, neither as nothing."""
     for change in ({"problem": {"code": "internal"}}, {"result": ...}):
@@ -109,6 +116,7 @@ def test_answer_holds_exactly_one_outcome() -> None:
         {"result": {"op": "stored", "stored": "1", "known": 0}},
         {"request": "short"},
         {"request": ...},
+        {"hops": "none"},
         {"result": {"op": "read", "records": [{}], "fields": [], "cut": {}}},
     ],
 )

@@ -3,6 +3,7 @@
 
 import pytest
 
+from protocol.canonical import canonical
 from protocol.errors import (
     BadKey,
     Expired,
@@ -17,10 +18,14 @@ from protocol.errors import (
 )
 from protocol.membership import MEMBERSHIP, OPERATING, Role
 from protocol.route import (
+    MAX_BUNDLE_BYTES,
+    MAX_CITIES,
+    MAX_LIFE_S,
     MAX_PATH,
     ROUTE,
     TRUST_BUNDLE,
     Announcement,
+    Bundle,
     CityKeys,
     verify_announcement,
     verify_city_keys,
@@ -248,6 +253,15 @@ def test_layer_out_of_its_time_is_refused(layer: int) -> None:
         check(announcement(PATH, HOSHINO, {layer: {"iat": NOW + SKEW + 1}}))
 
 
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_layer_that_would_live_too_long_is_refused(layer: int) -> None:
+    """Else a city would be announced long after it has left."""
+    begun = NOW - 60
+    check(announcement(PATH, HOSHINO, {layer: {"exp": begun + MAX_LIFE_S}}))
+    with pytest.raises(Malformed, match="lives"):
+        check(announcement(PATH, HOSHINO, {layer: {"exp": begun + MAX_LIFE_S + 1}}))
+
+
 def test_too_long_path_is_refused() -> None:
     """By its number of cities, or by its size, whichever comes first."""
     cities = [MINATO, *(City(f"city-{n}") for n in range(MAX_PATH))]
@@ -272,6 +286,18 @@ def test_nesting_deeper_than_the_path_is_refused() -> None:
     )
     with pytest.raises(Malformed, match="who comes next"):
         check(piled)
+
+
+def test_bundle_of_all_cities_fits_into_its_limit() -> None:
+    """Number and size agree here too, for cities of the larger suite."""
+    one = len(HOSHINO.keys().encode()) + 1
+    claims = {"iss": "hoshino", "aud": "machikura", "jti": "1", "iat": 1, "exp": 2}
+    keys = dumped(HOSHINO.keys())
+    with pytest.raises(Malformed, match="cities"):
+        Bundle.decode(
+            canonical({**claims, "cities": [keys] * (MAX_CITIES + 1)}), 1 << 24
+        )
+    assert MAX_CITIES * one * 4 // 3 < MAX_BUNDLE_BYTES
 
 
 def test_keys_of_a_city_form_a_chain() -> None:

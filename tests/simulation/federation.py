@@ -485,7 +485,8 @@ class Federation:
         while not true():
             if self.clock.now_ms() > started + seconds * 1000:
                 raise AssertionError(f"it did not come true within {seconds} s")
-            await self.clock.sleep(0.05)
+            waited_ms = self.clock.now_ms() - started
+            await self.clock.sleep(0.05 if waited_ms < 3_000 else 2.0)
         return (self.clock.now_ms() - started) / 1000
 
     async def settled(self, seconds: float = 60) -> None:

@@ -92,6 +92,7 @@ class Town:
         self.federation = federation
         self.network = federation.network
         self.clock = federation.clock
+        self.people: dict[str, Resident] = {}
 
     async def build(self) -> None:
         """Found the cities and admit every node; nothing runs yet."""
@@ -106,11 +107,6 @@ class Town:
         await world.node(FAR_BOSAI, Role.VAULT)
         await world.agree("hoshino", "minato")
         await world.agree("yamanami", "minato")
-
-    async def start(self) -> None:
-        """Start everything and wait until everybody knows everybody."""
-        await self.federation.start()
-        await self.federation.settled()
 
     # ------------------------------------------------------------------- parts
 
@@ -174,7 +170,8 @@ class Town:
             )
         )
         await node.database.write(lambda c: residents.create(c, account))
-        return Resident(home, account)
+        self.people[login] = Resident(home, account)
+        return self.people[login]
 
     async def link(self, resident: Resident, holder: str, local_id: str) -> object:
         """Link a holder by one-time code."""
@@ -445,6 +442,7 @@ def play(
     suite: Suite = Suite.HYBRID,
     build: Callable[[Town], Awaitable[None]] | None = None,
     limit_s: float = 40 * DAY_S,
+    wait_for_all: bool = True,
     **trust: int,
 ) -> T:
     """Play a story in a fresh town, on virtual time.
@@ -456,6 +454,7 @@ def play(
         suite: of all cities.
         build: founds other cities than the usual three.
         limit_s: virtual seconds after which the world is taken to hang.
+        wait_for_all: start the story only when every node knows every city.
         trust: settings of the table `trust`, for all nodes.
     """
 
@@ -467,7 +466,9 @@ def play(
                     await town.build(**trust)
                 else:
                     await build(town)
-                await town.start()
+                await town.federation.start()
+                if wait_for_all:
+                    await town.federation.settled()
                 return await story(town)
             finally:
                 await town.federation.close()

@@ -7,6 +7,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,35 @@ async def bare(request: web.Request) -> web.Response:
     return web.Response(status=502, text="bad gateway")
 
 
+async def measure(request: web.Request) -> web.Response:
+    """Return how an upload arrived."""
+    size = 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+    chunked = request.headers.get("Transfer-Encoding") == "chunked"
+    return web.json_response([size, chunked, request.content_type])
+
+
+async def deaf(request: web.Request) -> web.Response:
+    """Refuse without reading what is sent."""
+    raise Refused(Refusal("too-large"))
+
+
+async def who(request: web.Request) -> web.Response:
+    """Return what the caller shows."""
+    return web.json_response([request.headers.get("Authorization")])
+
+
 @pytest.fixture
 async def client(admin_socket: Path) -> AsyncIterator[ApiClient]:
     """Serve a few paths."""
     app = web.Application(middlewares=[problem_middleware(CountedEntropy())])
     app.router.add_route("*", "/echo", echo)
-    for handler in (refuse, text, nothing, bare):
+    for handler in (refuse, text, nothing, bare, who):
         app.router.add_get(f"/{handler.__name__}", handler)
-    runner = web.AppRunner(app)
+    for handler in (measure, deaf):
+        app.router.add_post(f"/{handler.__name__}", handler)
+    runner = web.AppRunner(app, lingering_time=0)
     await runner.setup()
     await web.SockSite(runner, bind_admin_socket(admin_socket)).start()
     yield ApiClient(admin_socket)
@@ -92,10 +114,42 @@ async def test_failure_without_a_problem_document_is_one_too(
     assert caught.value.status == 502
 
 
+async def test_open_file_is_sent_in_pieces(client: ApiClient, tmp_path: Path) -> None:
+    """Its size does not matter; bytes go as they are."""
+    path = tmp_path / "big"
+    path.write_bytes(bytes(3_000_000))
+    with path.open("rb") as file:
+        answer = await asyncio.to_thread(client.upload, "/measure", file)
+    assert answer == [3_000_000, True, "application/octet-stream"]
+    upload = partial(client.upload, "/measure", b"{}", media="application/json")
+    assert await asyncio.to_thread(upload) == [2, False, "application/json"]
+
+
+async def test_refusal_arrives_although_not_everything_was_sent(
+    client: ApiClient, tmp_path: Path
+) -> None:
+    """The node closes; the answer that it sent before still says why."""
+    path = tmp_path / "big"
+    path.write_bytes(bytes(30_000_000))
+    with path.open("rb") as file, pytest.raises(NodeProblem) as caught:
+        await asyncio.to_thread(client.upload, "/deaf", file)
+    assert caught.value.slug == "too-large"
+
+
+async def test_session_is_shown_at_each_call(
+    client: ApiClient, admin_socket: Path
+) -> None:
+    """Without one the operator calls."""
+    assert await asyncio.to_thread(client.get, "/who") == [None]
+    resident = ApiClient(admin_socket, session="abc")
+    assert await asyncio.to_thread(resident.get, "/who") == ["Session abc"]
+
+
 def test_node_that_does_not_run_is_told(tmp_path: Path) -> None:
     """With the command that starts it."""
-    with pytest.raises(NodeUnreachable, match="machikura serve"):
+    with pytest.raises(NodeUnreachable, match="machikura serve") as caught:
         ApiClient(tmp_path / "admin.sock").get("/")
+    assert caught.value.stopped
 
 
 @pytest.mark.parametrize(
@@ -134,5 +188,6 @@ def test_silence_ends_at_the_timeout(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        with pytest.raises(NodeUnreachable):
+        with pytest.raises(NodeUnreachable) as caught:
             ApiClient(path, timeout_s=0.05).get("/")
+    assert not caught.value.stopped

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from identity.root import fingerprint, open_root
 from node import cli
 from node.city_root import CityCard
 from node.config_file import load
-from tests.node.commands.town import PASSPHRASE, Done, run_command
+from tests.node.commands.town import PASSPHRASE, Done, Town, run_command
 
 
 def create(folder: Path, *further: str | Path, city: str = "hoshino") -> Done:
@@ -67,6 +68,43 @@ def test_root_key_is_never_replaced(tmp_path: Path) -> None:
     done = create(tmp_path, "--json")
     assert (done.status, done.document["code"]) == (cli.REFUSED, "conflict")
     assert (tmp_path / "city" / "city-root.key").read_bytes() == before
+
+
+@pytest.mark.slow
+async def test_operating_key_is_certified_for_another_year(town: Town) -> None:
+    """With the broker stopped; its members and links are as before."""
+    folder, file = town.folder / "hoshino", town.folder / "passphrase"
+    file.write_bytes(PASSPHRASE)
+    file.chmod(0o600)
+    root = "--root", folder / "city-root.key", "--root-passphrase-file", file
+    words = "city", "renew", folder, *root, "--json"
+    before = CityCard.read(folder / "city-card.json").operating
+    await town.start("broker")
+    running = await asyncio.to_thread(run_command, *words)
+    assert (running.status, running.document["code"]) == (cli.REFUSED, "conflict")
+    await town.stop("broker")
+    done = await asyncio.to_thread(run_command, *words)
+    assert done.status == cli.DONE, done.stderr
+    card = CityCard.read(folder / "city-card.json")
+    assert card.operating != before
+    assert done.document["ends"] == card.operating_ends()
+    await town.start("broker", "market", "energy")
+    await town.ok("market", "doctor", "hoshino/energy")
+
+
+@pytest.mark.slow
+async def test_root_key_of_another_city_certifies_nothing(
+    town: Town, tmp_path: Path
+) -> None:
+    """Nor does a folder without a broker."""
+    done = await asyncio.to_thread(create, tmp_path)
+    assert done.status == cli.DONE
+    other = tmp_path / "city" / "city-root.key"
+    root = "--root", other, "--root-passphrase-file", tmp_path / "passphrase"
+    done = run_command("city", "renew", town.folder / "hoshino", *root)
+    assert done.status == cli.REFUSED
+    assert "another city" in done.stderr
+    assert run_command("city", "renew", tmp_path, *root).status == cli.UNUSABLE
 
 
 def test_wrong_setting_leaves_no_root_key_behind(tmp_path: Path) -> None:

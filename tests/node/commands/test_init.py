@@ -80,7 +80,7 @@ def test_file_that_is_no_card_is_refused(
 
 def test_card_of_another_city_is_refused(tmp_path: Path) -> None:
     """A node cannot join a city that its name does not say."""
-    words = ["init", tmp_path / "n", "--node", "minato/clinic"]
+    words = "init", tmp_path / "n", "--node", "minato/clinic"
     keys = "--key-file", tmp_path / "key"
     done = run_command(*words, *keys, "--city-card", card(tmp_path))
     assert done.status == cli.UNUSABLE

@@ -52,5 +52,5 @@ async def test_wrong_words_are_told(town: Town, words: list[str]) -> None:
     """A node's name has two parts."""
     town.session.write_text("token", encoding="ascii")
     town.session.chmod(0o600)
-    further = [] if "claim" in words else ["--session-file", town.session]
+    further = [] if "claim" in words else ["--session-file", str(town.session)]
     assert (await town.run("hall", *words, *further)).status == cli.USAGE

@@ -55,8 +55,8 @@ async def test_read_shows_records_cuts_and_the_way(town: Town) -> None:
     contents = [record["content"] for record in result["records"]]
     assert contents == [{"usage": 231, "period_end": "2024-06-02"}]
     one = "--record", result["records"][0]["id"]
-    words = "read", "--consent", consent, *WHAT, *one
-    (result,) = (await town.json("market", *words))["results"]
+    single = "read", "--consent", consent, *WHAT, *one
+    (result,) = (await town.json("market", *single))["results"]
     assert len(result["records"]) == 1
 
 

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memberships are renewed by themselves, and a removed node is out everywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from federation.hub import LinkHub
+from federation.limits import LinkLimits
+from federation.link import Link
+from identity.errors import MembershipExpired, NotAMember
+from node.links import NodeLinkIdentity
+from protocol.envelope import Kind
+from protocol.ids import NodeId
+from protocol.membership import Role
+from protocol.request import Ping
+from tests.simulation.town import (
+    BROKER,
+    CLINIC,
+    DAY_S,
+    FAR_CLINIC,
+    HALL,
+    MARKET,
+    MEDICAL,
+    RELEASED,
+    Town,
+    outcome,
+    play,
+    said,
+)
+
+
+async def _small(town: Town) -> None:
+    """One city with a home node and a clinic: days pass quickly."""
+    await town.federation.city("hoshino")
+    await town.federation.node(HALL, Role.IDENTITY)
+    await town.federation.node(CLINIC, qualifications=MEDICAL)
+
+
+def test_memberships_are_renewed_before_they_end() -> None:
+    """Of every node, the broker's own included, over twice their life."""
+
+    async def story(town: Town) -> None:
+        first = {n: town.parts(n).standing.membership().exp for n in _NODES}
+        for _ in range(10):
+            town.federation.jump(DAY_S / 2)
+            # A renewal job runs every twentieth of a membership's life.
+            await town.sleep(2 * DAY_S / 20 + 60)
+            for name in _NODES:
+                assert town.parts(name).standing.membership().exp > town.now(), name
+        last = {n: town.parts(n).standing.membership().exp for n in _NODES}
+        assert all(last[n] > first[n] + 2 * DAY_S for n in _NODES)
+        asked = await town.ask(CLINIC, HALL, Kind.MANAGE, Ping())
+        assert outcome(asked) == RELEASED
+
+    play(story, build=_small, membership_life_days=2, membership_renewal_days=1)
+
+
+_NODES = (BROKER, HALL, CLINIC)
+
+
+def test_removed_node_is_out_at_once_in_its_own_city() -> None:
+    """Its links end, and it gets no new one, also after the broker has restarted."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        await town.federation.remove(CLINIC)
+        await town.sleep(40)
+        assert town.parts(BROKER).peers.find(NodeId(CLINIC)) is None
+        assert said(await town.read(FAR_CLINIC, consent)) == "peer-unreachable"
+        await town.federation.restart(BROKER)
+        await town.sleep(120)
+        assert town.parts(BROKER).peers.find(NodeId(CLINIC)) is None
+
+    play(story)
+
+
+def test_removed_requester_gets_nothing_any_more() -> None:
+    """Not even under a consent that is still in force."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+        await town.federation.remove(FAR_CLINIC)
+        await town.sleep(5)
+        assert said(await town.read(FAR_CLINIC, consent)) == "peer-unreachable"
+        assert len(town.provisions(CLINIC)) == 1
+
+    play(story)
+
+
+def test_all_links_of_a_removed_node_end() -> None:
+    """Attack: a node that holds several links at the time of its removal."""
+
+    async def story(town: Town) -> None:
+        second = await _second_link(town, MARKET)
+        await town.federation.remove(MARKET)
+        await town.sleep(2)
+        assert not second.up
+        assert town.parts(BROKER).peers.find(NodeId(MARKET)) is None
+
+    play(story)
+
+
+async def _second_link(town: Town, name: str) -> Link:
+    """Open one more link to the broker, as a node that plays two games would."""
+    node = town.federation.nodes[name]
+    parts = node.core.parts
+    identity = NodeLinkIdentity(
+        node=parts.node,
+        is_broker=False,
+        signer=parts.exchanges.signer,
+        credentials=parts.standing.credentials,
+        trust=parts.trust,
+        agreed=lambda city: None,
+        now_ms=parts.world.clock.now_ms,
+    )
+
+    async def answer(link: Link, payload: bytes) -> bytes:
+        return payload
+
+    hub = LinkHub(
+        identity=identity,
+        clock=town.network.clock(name),
+        entropy=node.chance,
+        on_request=answer,
+        link_limits=LinkLimits(),
+    )
+    pipe = await town.network.connector(name)(f"memory://{BROKER}")
+    return await hub.dial(pipe, expected=BROKER)
+
+
+def test_membership_of_a_removed_node_proves_nothing_after_its_life() -> None:
+    """Elsewhere it ends by itself; at home from the moment of removal."""
+
+    async def story(town: Town) -> None:
+        shown = town.parts(CLINIC).standing.credentials()
+        await town.federation.remove(CLINIC)
+        await town.sleep(2)
+        with pytest.raises(NotAMember):
+            town.parts(HALL).trust.verify_sender(
+                shown.membership, shown.operating, town.now()
+            )
+        life = town.parts(BROKER).settings.trust.membership_life_days
+        later = town.now() + life * DAY_S
+        town.federation.jump(later - town.now())
+        await town.federation.until(
+            lambda: town.federation.knows(FAR_CLINIC, ["hoshino"])
+        )
+        with pytest.raises(MembershipExpired):
+            town.parts(FAR_CLINIC).trust.verify_sender(
+                shown.membership, shown.operating, town.now()
+            )
+        found = await town.ask(FAR_CLINIC, CLINIC, Kind.MANAGE, Ping())
+        assert outcome(found) == "peer-unreachable"
+
+    play(story)
+
+
+def test_node_that_was_never_admitted_gets_no_link() -> None:
+    """And says so itself, instead of failing somewhere later."""
+
+    async def build(town: Town) -> None:
+        await town.build()
+        await town.federation.node("hoshino/stranger", admitted=False)
+
+    async def story(town: Town) -> None:
+        await town.sleep(30)
+        stranger = town.parts("hoshino/stranger")
+        assert not stranger.standing.admitted
+        assert stranger.peers.broker_of(NodeId(BROKER).city) is None
+        with pytest.raises(NotAMember):
+            await town.ask("hoshino/stranger", CLINIC, Kind.MANAGE, Ping())
+
+    play(story, build=build, wait_for_all=False)
+
+
+def test_node_admitted_while_it_runs_takes_part_at_once() -> None:
+    """The operator hands it the membership; no restart is needed."""
+
+    async def build(town: Town) -> None:
+        await town.build()
+        await town.federation.node("hoshino/late", admitted=False)
+
+    async def story(town: Town) -> None:
+        await town.sleep(5)
+        await town.federation.admit("hoshino/late")
+        await town.federation.until(
+            lambda: town.federation.knows("hoshino/late", ["minato"])
+        )
+        asked = await town.ask(FAR_CLINIC, "hoshino/late", Kind.MANAGE, Ping())
+        assert outcome(asked) == RELEASED
+
+    play(story, build=build, wait_for_all=False)
