@@ -107,18 +107,29 @@ class KnownCities:
             TooLarge: a neighbor makes up cities without end.
         """
         keys = announcement.body.keys
-        known = self._known_root(keys.city, now) or self.pins.get(keys.city)
-        if known is not None and known != _loaded(keys.root):
-            raise ConflictingRoot(f"{keys.city} is known by another root key")
+        self.hold(keys, now)
         if keys.city == self.city:
             return
         self._introduced = {
             city: told for city, told in self._introduced.items() if told[1] > now
         }
+        new = keys.city not in self.pins
+        if new and len(self.pins) >= 4 * MAX_CITIES:
+            raise TooLarge("more cities were announced than there can be")
         if keys.city not in self._introduced and len(self._introduced) >= MAX_CITIES:
             raise TooLarge("more cities are announced than fit in a trust bundle")
         self._introduced[keys.city] = keys, announcement.body.exp
         self.pins[keys.city] = keys.root_key()
+
+    def hold(self, keys: CityKeys, now: int) -> None:
+        """Hold a city's keys to the root that we know of it.
+
+        Raises:
+            ConflictingRoot: it is or was known by another root key.
+        """
+        known = self._known_root(keys.city, now) or self.pins.get(keys.city)
+        if known is not None and known != _loaded(keys.root):
+            raise ConflictingRoot(f"{keys.city} is known by another root key")
 
     def unpin(self, city: CityId) -> bool:
         """Forget which root key a far city had; True if there was one.

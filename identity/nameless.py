@@ -28,10 +28,14 @@ class NamelessPair:
     Attributes:
         signing: signs answers.
         opening: opens requests.
+        consent: id of the one consent that they are for.
+        ends: after which they are not used any more, seconds since 1970.
     """
 
     signing: SigningKey
     opening: OpeningKey
+    consent: str
+    ends: int
 
 
 class NamelessKeys:
@@ -43,38 +47,44 @@ class NamelessKeys:
         self._entropy = entropy
         self._cache: Cache[NamelessPair] = Cache(cache)
 
-    def create(self, connection: Connection, suite: Suite, ends: int) -> NamelessPair:
-        """Make and keep a fresh pair that can be forgotten after `ends`."""
+    def create(
+        self, connection: Connection, suite: Suite, *, consent: str, ends: int
+    ) -> NamelessPair:
+        """Make and keep a fresh pair for one consent, used until `ends`."""
         signing = SigningKey(suite, self._entropy(SIGNING_SEED_BYTES))
         opening = OpeningKey(suite, self._entropy(SEALING_SEED_BYTES))
         kid = signing.public.kid
+        secret = signing.seed + opening.seed + consent.encode()
         sealed = self._box.seal(
-            self._entropy(NONCE_BYTES), signing.seed + opening.seed, "nameless", kid
+            self._entropy(NONCE_BYTES), secret, "nameless", kid, str(ends)
         )
         connection.execute(
             insert(nameless_keys).values(
                 kid=kid, suite=suite.value, sealed=sealed, ends=ends
             )
         )
-        return NamelessPair(signing, opening)
+        return NamelessPair(signing, opening, consent, ends)
 
-    def find(self, connection: Connection, kid: str) -> NamelessPair | None:
-        """Return the pair whose signing key has this name."""
-        known = self._cache.get(kid)
-        if known is not None:
-            return known
+    def find(
+        self, connection: Connection, kid: str, *, now: int
+    ) -> NamelessPair | None:
+        """Return the pair whose signing key has this name; None once it has ended."""
+        pair = self._cache.get(kid) or self._load(connection, kid)
+        return pair if pair is not None and pair.ends > now else None
+
+    def _load(self, connection: Connection, kid: str) -> NamelessPair | None:
         row = connection.execute(
-            select(nameless_keys.c.suite, nameless_keys.c.sealed).where(
-                nameless_keys.c.kid == kid
-            )
+            select(nameless_keys).where(nameless_keys.c.kid == kid)
         ).first()
         if row is None:
             return None
-        seeds = self._box.open(row.sealed, "nameless", kid)
-        suite = Suite.named(row.suite)
+        secret = self._box.open(row.sealed, "nameless", kid, str(row.ends))
+        suite, middle = Suite.named(row.suite), SIGNING_SEED_BYTES + SEALING_SEED_BYTES
         pair = NamelessPair(
-            SigningKey(suite, seeds[:SIGNING_SEED_BYTES]),
-            OpeningKey(suite, seeds[SIGNING_SEED_BYTES:]),
+            SigningKey(suite, secret[:SIGNING_SEED_BYTES]),
+            OpeningKey(suite, secret[SIGNING_SEED_BYTES:middle]),
+            secret[middle:].decode(),
+            row.ends,
         )
         return self._cache.put(pair, kid)
 

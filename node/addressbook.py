@@ -17,7 +17,12 @@ from identity.trust import City, TrustStore
 from protocol.answer import OneToken
 from protocol.canonical import b64url
 from protocol.envelope import Address, Kind
-from protocol.errors import MachikuraError, Malformed, UnknownKey
+from protocol.errors import (
+    MachikuraError,
+    Malformed,
+    ProtocolViolation,
+    UnknownKey,
+)
 from protocol.ids import CityId, NodeId
 from protocol.location import TokenBody
 from protocol.membership import Membership, verify_membership
@@ -79,6 +84,14 @@ class Addressbook:
             return self._trust.city_of(city, self._now())
         except UnknownKey as error:
             raise NoWay("no-route", f"{city} is not known here") from error
+
+    def knows(self, city: CityId) -> bool:
+        """Tell whether a city can be addressed now."""
+        try:
+            self._trust.city_of(city, self._now())
+        except ProtocolViolation:
+            return False
+        return True
 
     def broker(self, city: CityId) -> Target:
         """Return the broker of a city, addressed by name."""

@@ -131,10 +131,15 @@ class Core:
         try:
             if parts.city is not None and peer.city != parts.node.city:
                 parts.city.on_notice(peer, notice)
-            else:
-                await parts.member.on_notice(peer, notice)
+                return
+            lost = not parts.addressbook.knows(parts.node.city)
+            await parts.member.on_notice(peer, notice)
         except MachikuraError as error:
             _logger.warning("notice of %s refused: %s", peer.node, error.slug)
+            return
+        if lost:
+            # The first after a long outage: what the link's coming up could not do.
+            self._once(self._after_up(peer))
 
     def _on_up(self, link: Link) -> None:
         peer, parts = _peer_of(link), self.parts
@@ -154,6 +159,8 @@ class Core:
     async def _after_up(self, peer: Peer) -> None:
         """Send what waited for this peer, and look whether our membership is due."""
         if peer.city == self.parts.node.city and self.parts.city is None:
+            if not self.parts.addressbook.knows(peer.city):
+                return  # The trust bundle is on its way; it calls again.
             await self.parts.outbox.all_due()
             await self._renew()
         else:

@@ -2,8 +2,9 @@
 """Where is my data: the home node asks all directories and holders for a resident.
 
 First the directory of every city that we can reach or where a holder is linked, then
-each holder that a directory named or that the resident linked. The answer lists every party asked with its answer,
-refusal or timeout, so silent omission shows (DESIGN section 6).
+each holder that a directory named or that the resident linked. The answer lists every
+party asked with its answer, refusal or timeout, so silent omission shows (DESIGN
+section 6).
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class TokenBody(Document):
     Attributes:
         node: whom to hand the exchange to.
         exp: until when the token may be used.
-        consent: digest-free id of the consent it is bound to; empty for plain routing.
+        consent: digest of the consent it is bound to; empty for plain routing.
         nonce: makes two tokens for one node differ.
     """
 

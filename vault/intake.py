@@ -230,7 +230,7 @@ class Intake:
             self._draft(checked, subject, now_ms),
             source_index=self._search.received(delivery.provider, wire.id, consent.jti),
             origin=origin,
-            consent_index=self._received.index(consent.jti),
+            consent_index=self._received.index(consent.iss, consent.jti),
             retain_until=None if days is None else now_ms // 1000 + days * DAY_S,
         )
         return self._put(connection, draft, now_ms).outcome

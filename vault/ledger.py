@@ -6,7 +6,9 @@ consent's id or by the person. As holder it keeps what home nodes told it direct
 withdrawal, a pause, the newest version. That is looked up at every release and so held
 in memory; a withdrawal counts from the moment it is known, before it is on disk.
 
-A consent's id stands nowhere in clear: rows are found by its blind index.
+A consent's id stands nowhere in clear: rows are found by its blind index. What a home
+node says counts for its own consents alone, so states, acknowledgements and received
+records are found by home node and id together.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ class Ledger:
         A withdrawal is final. A pause holds for the versions up to the one that paused;
         a later version resumes. Both values go into `decision.Freshness`.
         """
-        known = self._states.get(self._received.index(consent.jti))
+        known = self._states.get(self._received.index(consent.iss, consent.jti))
         if known is None:
             return None, 0
         if known.status is Status.WITHDRAWN:
@@ -118,7 +120,7 @@ class Ledger:
         status = _ENDED.get(withdrawal.state)
         if status is None:
             raise Malformed("a withdrawal says withdrawn or paused")
-        index = self._received.index(withdrawal.consent)
+        index = self._received.index(withdrawal.iss, withdrawal.consent)
         known = self._states.get(index, _NOTHING)
         final = known.status is Status.WITHDRAWN
         if final or (
@@ -138,7 +140,7 @@ class Ledger:
 
         Version 1 supersedes nothing and takes no room.
         """
-        index = self._received.index(consent.jti)
+        index = self._received.index(consent.iss, consent.jti)
         known = self._states.get(index, _NOTHING)
         if consent.version > max(known.newest_version, 1):
             known = _Known(known.status, known.status_version, consent.version)
@@ -150,15 +152,16 @@ class Ledger:
         A pause stops them. A withdrawal deletes them, with the consent package, where
         the obligation is `delete`; else it stops them. Doing it again does no harm.
         """
-        consent = withdrawal.consent
+        issuer, consent = withdrawal.iss, withdrawal.consent
         ended = withdrawal.state is State.WITHDRAWN
         if ended and withdrawal.obligation == "delete":
-            count = self._received.delete(connection, consent)
-            index = self._received.index(consent)
-            table = received_consents
-            connection.execute(delete(table).where(table.c.consent_index == index))
+            count = self._received.delete(connection, issuer, consent)
+            kept = self.package(connection, consent)
+            if kept is not None and kept.consent.iss == issuer:
+                index, table = self._package_index(consent), received_consents
+                connection.execute(delete(table).where(table.c.consent_index == index))
             return Obligation("deleted", count)
-        return Obligation("stopped", self._received.stop(connection, consent))
+        return Obligation("stopped", self._received.stop(connection, issuer, consent))
 
     def keep_package(
         self,
@@ -183,8 +186,14 @@ class Ledger:
 
         Returns:
             False if a newer version is there already, or the consent was withdrawn.
+
+        Raises:
+            Malformed: another home node's consent has this id.
         """
-        index, table = self._received.index(consent.jti), received_consents
+        index, table = self._package_index(consent.jti), received_consents
+        present = self.package(connection, consent.jti)
+        if present is not None and present.consent.iss != consent.iss:
+            raise Malformed("another home node's consent has this id")
         row = connection.execute(
             select(table.c.version).where(table.c.consent_index == index)
         ).first()
@@ -213,14 +222,14 @@ class Ledger:
             )
         self.note_version(connection, consent, now_ms)
         if consent.state is State.ACTIVE and status is None:
-            self._received.resume(connection, consent.jti)
+            self._received.resume(connection, consent.iss, consent.jti)
         elif consent.state is not State.ACTIVE:
-            self._received.stop(connection, consent.jti)
+            self._received.stop(connection, consent.iss, consent.jti)
         return True
 
     def package(self, connection: Connection, consent: str) -> KeptConsent | None:
         """Return a received consent by its id, None if there is none."""
-        index = self._received.index(consent)
+        index = self._package_index(consent)
         row = _FIND.run(connection, consent_index=index).fetchone()
         return None if row is None else self._open(connection, *row)
 
@@ -239,7 +248,7 @@ class Ledger:
         """Keep our signed acknowledgement, to give the same again when asked again."""
         if self.acknowledgement_of(connection, withdrawal) is not None:
             return
-        index = self._received.index(withdrawal.consent)
+        index = self._received.index(withdrawal.iss, withdrawal.consent)
         version = withdrawal.version
         sealed = self._keyring.seal(
             connection,
@@ -258,7 +267,8 @@ class Ledger:
         self, connection: Connection, withdrawal: Withdrawal
     ) -> str | None:
         """Return the acknowledgement that was given, None if there is none yet."""
-        columns, index = acknowledgements.c, self._received.index(withdrawal.consent)
+        columns = acknowledgements.c
+        index = self._received.index(withdrawal.iss, withdrawal.consent)
         row = connection.execute(
             select(columns.at_ms, columns.sealed).where(
                 columns.consent_index == index, columns.version == withdrawal.version
@@ -295,6 +305,9 @@ class Ledger:
                 .where(table.c.consent_index == index)
                 .values(subject=target, sealed=again)
             )
+
+    def _package_index(self, consent: str) -> bytes:
+        return self._keyring.index("package", consent)
 
     def _put(
         self, connection: Connection, index: bytes, known: _Known, now_ms: int

@@ -25,30 +25,38 @@ class ReceivedRecords:
         self._keyring = keyring
         self._store = store
 
-    def index(self, consent: str) -> bytes:
-        """Return the blind index of a consent's id."""
-        return self._keyring.index("consent", consent)
+    def index(self, issuer: str, consent: str) -> bytes:
+        """Return the blind index of a consent: of its home node and its id.
 
-    def stop(self, connection: Connection, consent: str) -> int:
+        With the issuer, so that no home node can touch what came under a consent of
+        another by using its id.
+        """
+        return self._keyring.index("consent", issuer, consent)
+
+    def stop(self, connection: Connection, issuer: str, consent: str) -> int:
         """Keep the records but let nobody use them; return how many."""
-        return self._mark(connection, consent, 1)
+        return self._mark(connection, issuer, consent, 1)
 
-    def resume(self, connection: Connection, consent: str) -> int:
+    def resume(self, connection: Connection, issuer: str, consent: str) -> int:
         """Let stopped records be used again; return how many."""
-        return self._mark(connection, consent, 0)
+        return self._mark(connection, issuer, consent, 0)
 
-    def delete(self, connection: Connection, consent: str) -> int:
+    def delete(self, connection: Connection, issuer: str, consent: str) -> int:
         """Delete the records; return how many."""
-        return self._delete(connection, _c.consent_index == self.index(consent))
+        return self._delete(connection, _c.consent_index == self.index(issuer, consent))
 
     def purge(self, connection: Connection, now_s: int) -> int:
         """Delete records whose retention has ended; return how many."""
         return self._delete(connection, _c.retain_until <= now_s)
 
-    def _mark(self, connection: Connection, consent: str, stopped: int) -> int:
+    def _mark(
+        self, connection: Connection, issuer: str, consent: str, stopped: int
+    ) -> int:
         changed = connection.execute(
             update(records)
-            .where(_c.consent_index == self.index(consent), _c.stopped != stopped)
+            .where(
+                _c.consent_index == self.index(issuer, consent), _c.stopped != stopped
+            )
             .values(stopped=stopped)
         )
         return changed.rowcount

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from node.commands import consent_text
+from node.commands.api_client import ApiClient
 from node.commands.ask import Yes, agree
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
 from node.commands.output import AsJson, show
@@ -116,6 +117,7 @@ def list_(
 @consent.command("show")
 def show_(
     consent_id: ConsentId,
+    wait: Wait = 0,
     session_file: SessionFile = None,
     config: ConfigFile = DEFAULT_CONFIG,
     socket: SocketPath = None,
@@ -124,9 +126,11 @@ def show_(
     """Show one of my consents, and who has acknowledged its end (as resident).
 
     同意と、撤回の確認状況を表示します(住民)。
+
+    With --wait until everybody has.
     """
     client = as_resident(config, socket, session_file)
-    changed = client.get(_path(consent_id))
+    changed = _acknowledged(client, consent_id, wait)
     show(changed, consent_text.changed(changed), as_json=as_json)
 
 
@@ -137,6 +141,7 @@ def withdraw(
         bool,
         typer.Option(help="Recipients must delete too. 提供先に消去も求めます。"),
     ] = False,
+    wait: Wait = 0,
     yes: Yes = False,
     session_file: SessionFile = None,
     config: ConfigFile = DEFAULT_CONFIG,
@@ -146,11 +151,15 @@ def withdraw(
     """Withdraw a consent for good; everybody it named is told (as resident).
 
     同意を撤回します(住民)。関係する全組織に通知されます。
+
+    With --wait until everybody has acknowledged it.
     """
     agree("Withdraw it for good? 撤回しますか", yes=yes or as_json)
     client = as_resident(config, socket, session_file)
     wish = {"obligation": "delete" if delete else "stop"}
     changed = client.post(_path(consent_id, "/withdraw"), wish)
+    if wait:
+        changed = _acknowledged(client, consent_id, wait)
     show(changed, consent_text.changed(changed), as_json=as_json)
 
 
@@ -218,6 +227,18 @@ def received(
 
     document = waited(find, wait) or {"consents": []}
     show(document, consent_text.received(document["consents"]), as_json=as_json)
+
+
+def _acknowledged(client: ApiClient, consent_id: str, wait_s: float) -> dict[str, Any]:
+    """Return a consent, once everybody who was told has answered."""
+    last: dict[str, Any] = {}
+
+    def look() -> dict[str, Any] | None:
+        last.update(client.get(_path(consent_id)))
+        waiting = any(told["acknowledged"] is None for told in last["told"])
+        return None if waiting else last
+
+    return waited(look, wait_s) or last
 
 
 def _path(consent_id: str, act: str = "") -> str:

@@ -198,12 +198,15 @@ class CityDesk:
         far = announced.body.origin != peer.city
         if far and not agreement.terms(self.city).transit:
             raise Malformed("the agreement does not let us use this neighbor's routes")
-        known = set(self._trust.pins)
+        self._trust.hold(announced.body.keys, now)
+        # The table bounds what one neighbor may announce; only what it takes is known.
+        if not self._routes.learn(peer.city, announced):
+            return
+        known = len(self._trust.pins)
         self._trust.introduce(announced, now)
-        if known != set(self._trust.pins):
+        if known != len(self._trust.pins):
             self._keep_pins()
-        if self._routes.learn(peer.city, announced):
-            self.changed()
+        self.changed()
 
     def _keep_pins(self) -> None:
         """Keep which root key each city was introduced with, across restarts."""

@@ -15,7 +15,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from federation.exchange import Answer, Asked, Endpoint, Handler, MemberSecret, Reply
-from identity.nameless import NamelessKeys
+from identity.nameless import NamelessKeys, NamelessPair
 from node.addressbook import Addressbook
 from node.database import Database
 from node.warrants import Verified, Warrants
@@ -32,12 +32,13 @@ from protocol.request import (
     MemberKeyQuery,
     Read,
 )
-from protocol.sealed import OpeningKey
 from protocol.suites import Suite
 from vault import release
 from vault.holdings import holdings
 from vault.keyring import SubjectId
 from vault.parts import Vault
+
+_MEMBER_KEY_LIFE_S = 86_400
 
 
 class HolderDesk:
@@ -95,8 +96,14 @@ class HolderDesk:
 
     def member_secret(self, kid: str) -> MemberSecret | None:
         """Return the private halves of one of our nameless keys."""
-        pair = self._database.read(lambda c: self._nameless.find(c, kid))
+        pair = self._nameless_pair(kid)
         return None if pair is None else MemberSecret(pair.signing, pair.opening)
+
+    def _nameless_pair(self, kid: str | None) -> NamelessPair | None:
+        if kid is None:
+            return None
+        now = self._now_ms() // 1000
+        return self._database.read(lambda c: self._nameless.find(c, kid, now=now))
 
     def forget(self, connection: Connection, now: int) -> None:
         """Delete nameless keys that have ended."""
@@ -113,11 +120,7 @@ class HolderDesk:
             route=tuple(str(hop.by) for hop in asked.hops),
             at_ms=asked.now_ms,
         )
-        verified: Verified | Deny | None = None
-        if query.warrant is not None:
-            verified = self._warrants.verify(
-                query.warrant, asked, self._hidden_opening(asked)
-            )
+        verified = self._verified(query, asked)
         parts = verified if isinstance(verified, Verified) else None
         subject, prepared = self._database.read(
             partial(self._prepare, asked=asked, parts=parts, query=query, facts=facts)
@@ -139,12 +142,18 @@ class HolderDesk:
 
         return Reply(ready.result, commit)
 
-    def _hidden_opening(self, asked: Asked) -> OpeningKey | None:
-        """Return the key that opens our ticket in a hidden read."""
-        if asked.header.member is None:
+    def _verified(self, query: Read, asked: Asked) -> Verified | Deny | None:
+        """Verify the warrant; in a hidden read under the member key of this consent."""
+        if query.warrant is None:
             return None
-        secret = self.member_secret(asked.header.member)
-        return None if secret is None else secret.opening
+        pair = self._nameless_pair(asked.header.member)
+        opening = None if pair is None else pair.opening
+        verified = self._warrants.verify(query.warrant, asked, opening)
+        if isinstance(verified, Verified) and pair is not None:
+            # One key, one consent: else answers under two could be linked.
+            if pair.consent != verified.consent.body.jti:
+                return Deny("token-invalid", "the member key is for another consent")
+        return verified
 
     def _prepare(
         self,
@@ -242,8 +251,11 @@ class HolderDesk:
         query = asked.expect(MemberKeyQuery)
         if Role.IDENTITY not in asked.sender.roles:
             return Reply(ProblemBody(code="forbidden", detail="not a home node"))
+        until = min(query.until, asked.now + _MEMBER_KEY_LIFE_S)
         pair = await self._database.write(
-            lambda c: self._nameless.create(c, self._suite, query.until)
+            lambda c: self._nameless.create(
+                c, self._suite, consent=query.consent, ends=until
+            )
         )
         certified = await self._exchanges.ask(
             self._addressbook.broker(self._node.city),
@@ -252,7 +264,7 @@ class HolderDesk:
                 consent=query.consent,
                 key=pair.signing.public.jwk,
                 sealing=pair.opening.public.document,
-                until=query.until,
+                until=until,
             ),
         )
         if not isinstance(certified, Answer):

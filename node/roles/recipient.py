@@ -210,6 +210,8 @@ class RecipientDesk:
     async def _revoke(self, asked: Asked) -> Reply:
         """Stop at once, do what is asked with what we received, and sign for it."""
         query, sender = asked.expect(Revoke), asked.sender
+        if Role.IDENTITY not in sender.roles:
+            return Reply(ProblemBody(code="forbidden", detail="not a home node"))
         signed = self._trust.verify_home_document(
             query.withdrawal, WITHDRAWAL, Withdrawal, sender, asked.now
         )

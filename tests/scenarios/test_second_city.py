@@ -111,10 +111,10 @@ def test_second_city_is_set_up_and_read_from(folder: Path) -> None:
     assert status == 0, said[-3000:] + logs
     assert "✓ A canary exchange  (canary)" in said
     assert "minato/broker@wss://127.0.0.1:" in said
-    (way,) = re.findall(r"^\* +minato .*$", said, re.M)
-    assert "minato/broker" in way
+    assert re.search(r"^\* +minato +minato +minato ", said, re.M), "a direct way"
     assert "✓ minato/energy: 2 records" in said
     assert "usage: 254" in said
     assert re.search(r"hop 中継 \+0 ms  hoshino/broker → minato", said)
     assert "→ hoshino/market" in said, "where the data is, and who got it"
+    assert "acknowledged 確認済: 2 / 2" in said
     assert "(consent-withdrawn)" in said

@@ -460,12 +460,9 @@ def play(
 
     async def world(network: Network) -> T:
         with tempfile.TemporaryDirectory(dir=_folder()) as folder:
-            town = Town(Federation(network, Path(folder), suite))
+            town = Town(Federation(network, Path(folder), suite, trust))
             try:
-                if build is None:
-                    await town.build(**trust)
-                else:
-                    await build(town)
+                await (town.build() if build is None else build(town))
                 await town.federation.start()
                 if wait_for_all:
                     await town.federation.settled()

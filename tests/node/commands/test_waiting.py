@@ -16,7 +16,7 @@ AWAY = NodeUnreachable("nobody", stopped=True)
 class Answers:
     """Gives one answer after the other, the last one for ever."""
 
-    def __init__(self, *answers: str | None | Exception) -> None:
+    def __init__(self, *answers: str | Exception | None) -> None:
         """Take the answers."""
         self._answers = answers
         self.asked = 0
