@@ -23,11 +23,9 @@ from protocol.agreement import Agreement
 from protocol.errors import Replayed, TooLarge, UnknownKey
 from protocol.ids import CityId, NodeId
 from protocol.membership import OperatingCertificate, verify_operating
-from protocol.route import Announcement, Bundle, CityKeys
+from protocol.route import MAX_CITIES, Announcement, Bundle, CityKeys
 from protocol.signature import Signed
 from protocol.suites import VerifyingKey
-
-MAX_CITIES = 4096
 
 
 class KnownCities:

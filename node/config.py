@@ -138,9 +138,6 @@ class TrustTable(Table):
     membership_life_days: Positive = setting(
         7, "Life of the memberships that a broker signs.", unit="days"
     )
-    membership_renewal_days: Positive = setting(
-        3, "Time before its end when a membership is renewed.", unit="days"
-    )
     skew_s: Annotated[int, Field(ge=0, le=300)] = setting(
         5, "How far two clocks may differ.", unit="s"
     )
@@ -155,8 +152,6 @@ class TrustTable(Table):
     def _proofs_overlap(self) -> TrustTable:
         if self.status_epoch_s * 2 > self.status_max_age_s:
             raise ValueError("status_epoch_s must be at most half of status_max_age_s")
-        if self.membership_renewal_days >= self.membership_life_days:
-            raise ValueError("membership_renewal_days must be below the life")
         return self
 
 
@@ -166,10 +161,6 @@ class LimitsTable(Table):
     max_body_bytes: Positive = setting(
         16_777_216, "Longest request or answer that is not streamed.", unit="bytes"
     )
-    max_attachment_bytes: Positive = setting(
-        10_737_418_240, "Longest streamed attachment.", unit="bytes"
-    )
-    chunk_bytes: Positive = setting(262_144, "Piece of a stream.", unit="bytes")
     hops: Annotated[int, Field(ge=1, le=16)] = setting(
         6, "Most brokers that an exchange may pass."
     )
@@ -208,7 +199,6 @@ class LimitsTable(Table):
     scan_threads: Annotated[int, Field(ge=1, le=16)] = setting(
         2, "Threads for long database reads."
     )
-    outbox_batch: Positive = setting(64, "Durable messages read at once for a peer.")
     outbox_backoff_max_s: Positive = setting(
         300, "Longest wait between two attempts to deliver.", unit="s"
     )

@@ -15,6 +15,7 @@ from node.health import (
     private_folder,
 )
 from protocol.errors import ProtocolViolation
+from protocol.ids import CityId, NodeId
 
 
 def node_checks(core: Core, database: GroupDatabase) -> list[Check]:
@@ -42,9 +43,10 @@ def node_checks(core: Core, database: GroupDatabase) -> list[Check]:
     async def broker_link() -> Trouble | None:
         if parts.broker is not None or parts.peers.broker_of(parts.node.city):
             return None
+        why = _last_errors(core, parts.node.city)
         return Trouble(
-            "There is no link to a broker of the city.",
-            "都市ブローカーへの接続がありません。",
+            f"There is no link to a broker of the city{why}.",
+            f"都市ブローカーへの接続がありません{why}。",
             "Check `brokers` in the settings, the network, and that the broker runs.",
             "設定の brokers、ネットワーク、ブローカーの稼働を確認してください。",
         )
@@ -60,14 +62,14 @@ def node_checks(core: Core, database: GroupDatabase) -> list[Check]:
         )
 
     async def neighbors() -> Trouble | None:
-        missing = [
-            str(agreement.body.other(parts.node.city).city)
+        cities = [
+            agreement.body.other(parts.node.city).city
             for agreement in parts.agreements_in_force()
-            if not parts.peers.broker_of(agreement.body.other(parts.node.city).city)
         ]
+        missing = [city for city in cities if not parts.peers.broker_of(city)]
         if not missing:
             return None
-        names = ", ".join(missing)
+        names = ", ".join(f"{city}{_last_errors(core, city)}" for city in missing)
         return Trouble(
             f"No link to: {names}.",
             f"接続のない都市: {names}。",
@@ -117,6 +119,16 @@ def node_checks(core: Core, database: GroupDatabase) -> list[Check]:
             )
         )
     return checks
+
+
+def _last_errors(core: Core, city: CityId) -> str:
+    """Return in brackets why dialing a city's brokers failed last, if it did."""
+    found = {
+        status.last_error
+        for status in core.dialer.status()
+        if status.last_error and NodeId(status.target.node).city == city
+    }
+    return f" ({'; '.join(sorted(found))})" if found else ""
 
 
 def _own_city(core: Core) -> bool:

@@ -149,10 +149,11 @@ class HolderDesk:
         pair = self._nameless_pair(asked.header.member)
         opening = None if pair is None else pair.opening
         verified = self._warrants.verify(query.warrant, asked, opening)
-        if isinstance(verified, Verified) and pair is not None:
-            # One key, one consent: else answers under two could be linked.
-            if pair.consent != verified.consent.body.jti:
-                return Deny("token-invalid", "the member key is for another consent")
+        if pair is None or isinstance(verified, Deny):
+            return verified
+        # One key, one consent: else answers under two could be linked.
+        if pair.consent != verified.consent.body.jti:
+            return Deny("token-invalid", "the member key is for another consent")
         return verified
 
     def _prepare(

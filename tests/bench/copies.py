@@ -70,6 +70,10 @@ class DirectLink:
         self.carried = payload, answer
         return answer
 
+    def end(self) -> None:
+        """End the link."""
+        self.up = False
+
     def notify(self, payload: bytes) -> None:
         """Tell the other side: a trust bundle for members, a route for brokers."""
         if self.far.city is None:

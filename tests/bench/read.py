@@ -142,9 +142,7 @@ async def _sample(side: Sides, in_flight: int, requests: int) -> Sample:
     return Sample(
         measured,
         {party: 1e6 * seconds / requests for party, seconds in used.items()},
-        Pace(
-            (before.loop_us + after.loop_us) / 2, (before.sha_us + after.sha_us) / 2
-        ),
+        Pace((before.loop_us + after.loop_us) / 2, (before.sha_us + after.sha_us) / 2),
     )
 
 

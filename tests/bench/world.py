@@ -140,9 +140,7 @@ class World(Cities):
         for broker in brokers:
             await self.nodes[broker].start()
         await asyncio.gather(*(self.answering(broker) for broker in brokers))
-        await asyncio.to_thread(
-            self._agree, HOLDER_CITY, REQUESTER_CITY, TERMS, TERMS
-        )
+        await asyncio.to_thread(self._agree, HOLDER_CITY, REQUESTER_CITY, TERMS, TERMS)
         for member in MEMBERS:
             await asyncio.to_thread(self._admit, member)
             await self.nodes[member.node].start()
@@ -170,9 +168,7 @@ class World(Cities):
         )
         self._session = await self._sign_in()
         me = self.nodes[HOME].api.signed_in(self._session)
-        code = await asyncio.to_thread(
-            me.post, "/v1/me/link-codes", {"holder": HOLDER}
-        )
+        code = await asyncio.to_thread(me.post, "/v1/me/link-codes", {"holder": HOLDER})
         await self._post(
             HOLDER,
             "/v1/links",

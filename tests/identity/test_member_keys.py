@@ -179,16 +179,26 @@ def test_ended_keys_are_forgotten(connection: Connection) -> None:
 def test_holder_finds_its_private_halves_again(connection: Connection) -> None:
     """Also after a restart, and only under its own secret."""
     first = NamelessKeys(secret=seed("nameless", 32), entropy=Chance())
-    pair = first.create(connection, Suite.HYBRID, NOW + DAY)
+    pair = first.create(connection, Suite.HYBRID, consent="c1", ends=NOW + DAY)
     again = NamelessKeys(secret=seed("nameless", 32), entropy=Chance())
-    found = again.find(connection, pair.signing.public.kid)
+    found = again.find(connection, pair.signing.public.kid, now=NOW)
     assert found == pair
-    assert again.find(connection, "unknown") is None
+    assert found is not None and found.consent == "c1"
+    assert again.find(connection, "unknown", now=NOW) is None
 
 
 def test_holder_forgets_ended_pairs(connection: Connection) -> None:
     """The private halves go as well."""
     nameless = NamelessKeys(secret=seed("nameless", 32), entropy=Chance(), cache=1)
-    kid = nameless.create(connection, Suite.HYBRID, NOW).signing.public.kid
+    pair = nameless.create(connection, Suite.HYBRID, consent="c1", ends=NOW)
     assert nameless.forget(connection, before=NOW + 1) == 1
-    assert nameless.find(connection, kid) is None
+    assert nameless.find(connection, pair.signing.public.kid, now=NOW - 1) is None
+
+
+def test_ended_pair_is_not_used_even_from_the_cache(connection: Connection) -> None:
+    """A hidden holder stops answering when its certificate ends."""
+    nameless = NamelessKeys(secret=seed("nameless", 32), entropy=Chance())
+    pair = nameless.create(connection, Suite.HYBRID, consent="c1", ends=NOW)
+    kid = pair.signing.public.kid
+    assert nameless.find(connection, kid, now=NOW - 1) == pair
+    assert nameless.find(connection, kid, now=NOW) is None

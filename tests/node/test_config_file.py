@@ -117,7 +117,6 @@ def test_unknown_variable_is_refused(file: Path, variable: str) -> None:
         ({"MACHIKURA_NODE__ROLES": "[]"}, "node.roles: "),
         ({"MACHIKURA_CITY__MUNICIPAL_CODE": "011012"}, "city.municipal_code: "),
         ({"MACHIKURA_TRUST__STATUS_EPOCH_S": "31"}, "trust: "),
-        ({"MACHIKURA_TRUST__MEMBERSHIP_RENEWAL_DAYS": "7"}, "trust: "),
     ],
 )
 def test_wrong_value_is_named_and_never_shown(
