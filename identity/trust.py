@@ -214,7 +214,7 @@ class TrustStore(KnownCities):
 
     def _verified(self, keys: CityKeys, now: int) -> City:
         operating, broker, directory = verify_city_keys(keys, now, self.skew_s)
-        self._check_suites(operating.suite)
+        self._check_suites(keys.root_key().suite, operating.suite)
         certificate = Received.parse(keys.operating, OPERATING)
         ends = min(
             certificate.peek(OperatingCertificate).exp,
@@ -230,6 +230,8 @@ class TrustStore(KnownCities):
         skew_s = self.skew_s
         certificate = verify_operating(operating, claimed, root, now, skew_s)
         key = certificate.body.verifying_key()
+        # A strict node accepts no link of the chain under another suite.
+        self._check_suites(root.suite, key.suite)
         try:
             proven = verify_membership(membership, claimed, key, now, skew_s)
         except Expired as error:

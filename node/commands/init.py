@@ -38,7 +38,10 @@ def init(
     role: Annotated[
         list[Role] | None, typer.Option(help="What it does; repeat it. 役割。")
     ] = None,
-    suite: Annotated[Suite, typer.Option(help="Algorithms. 暗号方式。")] = Suite.HYBRID,
+    suite: Annotated[
+        Suite | None,
+        typer.Option(help="Algorithms. 暗号方式。[default: the card's, else hybrid]"),
+    ] = None,
     city_card: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +84,7 @@ def init(
         title_ja=title_ja,
         title_en=title_en,
         roles=tuple(role or [Role.VAULT]),
-        suite=suite,
+        suite=suite or (card.root_key().suite if card else Suite.HYBRID),
         brokers=(*(card.brokers if card else ()), *(broker or [])),
         passphrase_file=passphrase_file,
         key_file=_key_file(passphrase_file, key_file),

@@ -60,7 +60,7 @@ async def refusals(stage: Stage) -> None:
             FAR_CLINIC,
             holder="hoshino/market",
             dataset_type="shopping.purchase",
-            purpose="personal-record",
+            purpose="nutrition-advice",
         ),
     )
     await _stale(stage, step)

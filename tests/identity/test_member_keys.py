@@ -183,7 +183,7 @@ def test_holder_finds_its_private_halves_again(connection: Connection) -> None:
     again = NamelessKeys(secret=seed("nameless", 32), entropy=Chance())
     found = again.find(connection, pair.signing.public.kid, now=NOW)
     assert found == pair
-    assert found is not None and found.consent == "c1"
+    assert pair.consent == "c1"
     assert again.find(connection, "unknown", now=NOW) is None
 
 

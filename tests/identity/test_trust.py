@@ -231,6 +231,39 @@ def test_strict_node_refuses_other_suites() -> None:
     own.verify_sender(token, STRICT_CITY.certificate(), NOW)
 
 
+def mixed_chain() -> tuple[str, str]:
+    """Return a strict member and broker under a hybrid operating key."""
+    hybrid = signing("hybrid operating")
+    certificate = resign(
+        STRICT_CITY.certificate(),
+        OPERATING,
+        STRICT_CITY.root,
+        key=hybrid.public.jwk,
+    )
+    roles = (Role.BROKER, Role.DIRECTORY)
+    broker = STRICT_CITY.membership("broker", roles)
+    return resign(broker, MEMBERSHIP, hybrid), certificate
+
+
+def test_strict_node_refuses_a_chain_with_one_link_of_another_suite() -> None:
+    """Strict at both ends is not strict in between."""
+    member, certificate = mixed_chain()
+    strict = trust(STRICT_CITY, suites=frozenset({Suite.STRICT}))
+    with pytest.raises(UnsupportedSuite):
+        strict.verify_sender(member, certificate, NOW)
+    trust(STRICT_CITY).verify_sender(member, certificate, NOW)
+
+
+def test_strict_node_refuses_a_city_with_one_link_of_another_suite() -> None:
+    """The same for a city's broker and directory."""
+    member, certificate = mixed_chain()
+    parts = {"operating": certificate, "broker": member, "directory": member}
+    strict = trust(STRICT_CITY, suites=frozenset({Suite.STRICT}))
+    strict.set_own_keys(STRICT_CITY.keys().model_copy(update=parts))
+    with pytest.raises(UnsupportedSuite):
+        strict.city_of(STRICT_CITY.id, NOW)
+
+
 def test_cache_is_bounded() -> None:
     """Peers choose the keys of the cache, so they must not choose its size."""
     ours = trust(cache_size=3)

@@ -106,6 +106,17 @@ def test_telling_again_does_not_lose_answers(home: Home) -> None:
     assert nursery.acknowledged == NOW
 
 
+def test_withdrawal_after_a_pause_is_told_anew(home: Home) -> None:
+    """Another version is other news."""
+    account = home.resident()
+    consent = home.consent(account)
+    home.consents.pause(home.connection, account, consent, now=NOW)
+    home.withdrawals.tell(home.connection, consent, now=NOW)
+    home.consents.withdraw(home.connection, account, consent, now=NOW)
+    told = home.withdrawals.tell(home.connection, consent, now=NOW)
+    assert {signed.body.state for _, signed in told} == {State.WITHDRAWN}
+
+
 def test_stronger_obligation_is_told_anew(home: Home) -> None:
     """First stop, later delete."""
     consent = withdrawn(home, home.resident())

@@ -477,6 +477,6 @@ def _folder() -> Path | None:
     return _MEMORY if _MEMORY.is_dir() else None
 
 
-def stands_in(text: str, data: bytes | bytearray) -> bool:
-    """Tell whether a string stands in bytes, plain or encoded."""
+def stands_in(text: str, data: bytes) -> bool:
+    """Tell whether a string stands in `unfolded` bytes, plain or encoded."""
     return any(form in data for form in spellings(text))

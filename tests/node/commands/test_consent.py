@@ -77,6 +77,18 @@ async def test_resident_consents_with_both_factors_only(town: Town) -> None:
     assert (await town.json("hall", "consent", "list", *session))["consents"] == []
 
 
+async def test_resident_with_both_factors_decides_alone(town: Town) -> None:
+    """Give, pause, resume: nobody assists."""
+    await town.start("broker", "hall", "energy", "market")
+    await town.both_factors(await town.linked("energy"))
+    session = "--session-file", town.session
+    given = await town.json("hall", *GIVE, *session)
+    assert (given["evidence_level"], given["state"]) == (2, "active")
+    for act, state in (("pause", "paused"), ("resume", "active")):
+        changed = await town.json("hall", "consent", act, given["id"], *session)
+        assert changed["consent"]["state"] == state
+
+
 async def test_paused_consent_is_resumed_with_both_factors_only(town: Town) -> None:
     """Resuming is consenting again."""
     await town.start("broker", "hall", "energy", "market")

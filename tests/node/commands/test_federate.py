@@ -166,6 +166,18 @@ async def test_renewal_replaces_the_agreement(town: Town, minato: Path) -> None:
     assert await town.refused("broker", "federate", "install", old) == "conflict"
 
 
+def test_renewal_is_between_the_same_cities(desk: Desk, tmp_path: Path) -> None:
+    """Another agreement's id would replace that one."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    yamanami = found(folder, "yamanami").card_file.parent
+    foreign = Desk(yamanami, desk.minato, folder)
+    assert foreign.propose().status == cli.DONE
+    done = desk.propose("--replaces", foreign.proposal)
+    assert done.status == cli.REFUSED
+    assert "between other cities" in done.stderr
+
+
 async def test_agreement_of_other_cities_is_refused(
     town: Town, minato: Path, tmp_path: Path
 ) -> None:

@@ -22,14 +22,15 @@ def root_of(fill: int) -> SigningKey:
     return SigningKey(Suite.HYBRID, bytes([fill]) * SIGNING_SEED_BYTES)
 
 
-def card(folder: Path, fill: int = 1) -> Path:
+def card(folder: Path, fill: int = 1, suite: Suite = Suite.HYBRID) -> Path:
     """Write a city card."""
     path = folder / f"card-{fill}.json"
+    root = SigningKey(suite, bytes([fill]) * SIGNING_SEED_BYTES)
     CityCard(
         city=CityId("hoshino"),
         code=MunicipalCode("011002"),
         title={"ja": "星野市"},
-        root=root_of(fill).public.jwk,
+        root=root.public.jwk,
         brokers=(BROKER,),
     ).write(path)
     return path
@@ -59,6 +60,17 @@ def test_pinned_root_key_is_never_replaced(tmp_path: Path) -> None:
     assert init(tmp_path, "--city-card", card(tmp_path, 2)).status == cli.UNUSABLE
     settings = load(tmp_path / "n" / "node.toml", {})
     assert read_root(settings.root_key_file) == root_of(1).public
+
+
+def test_node_of_a_strict_city_is_strict(tmp_path: Path) -> None:
+    """Its city would not admit other keys; a wish of one's own still counts."""
+    strict = card(tmp_path, suite=Suite.STRICT)
+    assert init(tmp_path, "--city-card", strict).status == cli.DONE
+    assert load(tmp_path / "n" / "node.toml", {}).suite is Suite.STRICT
+    other = tmp_path / "other"
+    other.mkdir()
+    done = init(other, "--city-card", card(tmp_path), "--suite", "strict", "--json")
+    assert done.document["suite"] == "strict"
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import base64
 import stat
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from identity.totp import STEP_S, code_at
 from node import cli
-from tests.node.commands.town import PASSWORD, Town, now
+from tests.node.commands.town import PASSWORD, Town, now, secret_of
 
 pytestmark = pytest.mark.slow
 
@@ -33,12 +31,6 @@ def other_password(copied: Path) -> Path:
     path.write_text("something else", encoding="utf-8")
     path.chmod(0o600)
     return path
-
-
-def secret_of(uri: str) -> bytes:
-    """Return what an authenticator app reads from the address."""
-    text = parse_qs(urlsplit(uri).query)["secret"][0]
-    return base64.b32decode(text + "=" * (-len(text) % 8))
 
 
 async def test_both_factors_make_level_two(town: Town, password: Path) -> None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from node.commands.terms_file import read_deal
@@ -37,6 +40,16 @@ def test_what_the_file_says_counts() -> None:
     assert deal.we_may.data_classes == (DataClass.SPECIAL_CARE,)
     assert (deal.we_may.transit, deal.we_may.hop_limit) == (False, 2)
     assert deal.they_may == read_deal().they_may
+
+
+def test_example_of_the_handbook_is_valid() -> None:
+    """docs/operations.md shows a file that works."""
+    page = Path(__file__).resolve().parents[3] / "docs" / "operations.md"
+    found = re.search(r"^```toml\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    assert found is not None
+    deal = read_deal(found[1])
+    assert deal.we_may.data_classes == (DataClass.OPEN, DataClass.PERSONAL)
+    assert deal.they_may.data_classes == (DataClass.OPEN,)
 
 
 @pytest.mark.parametrize(

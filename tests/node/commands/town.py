@@ -8,6 +8,7 @@ folder that each test copies. Commands run in a thread, as their entry point run
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 import shutil
@@ -19,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from identity.totp import STEP_S, code_at
 from node import cli
 from node.admission import accept_offline
 from node.app import start
@@ -86,6 +89,12 @@ def short_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def secret_of(uri: str) -> bytes:
+    """Return what an authenticator app reads from the address."""
+    text = parse_qs(urlsplit(uri).query)["secret"][0]
+    return base64.b32decode(text + "=" * (-len(text) % 8))
 
 
 def now() -> int:
@@ -174,6 +183,7 @@ class Town:
         """Take a copy of the prepared folder."""
         self.folder = folder
         self.cores: dict[str, Core] = {}
+        self.totp_uri = ""
         self._stacks: dict[str, AsyncExitStack] = {}
 
     def config(self, label: str) -> Path:
@@ -242,7 +252,22 @@ class Town:
         added = await self.json("hall", "resident", "add", "hanako", *file)
         where = "--session-file", self.session
         await self.ok("hall", "resident", "sign-in", "hanako", *file, *where)
+        self.totp_uri = str(added["totp_uri"])
         return str(added["account"])
+
+    async def confirm_factor(self, account: str) -> str:
+        """Put the second factor in force; return the next code, for the sign-in."""
+        secret, moment = secret_of(self.totp_uri), now()
+        confirm = "resident", "confirm-factor", account
+        await self.ok("hall", *confirm, code_at(secret, moment))
+        return code_at(secret, moment + STEP_S)
+
+    async def both_factors(self, account: str) -> None:
+        """Sign the resident in with password and code."""
+        code = await self.confirm_factor(account)
+        words = "--password-file", self.folder / "password", "--code", code
+        where = "--session-file", self.session
+        await self.ok("hall", "resident", "sign-in", "hanako", *words, *where)
 
     async def consent(self, account: str, *further: str) -> str:
         """Take a consent at the counter: market may receive from energy."""
