@@ -25,9 +25,14 @@ from protocol.errors import (
 )
 from protocol.ids import CityId, NodeId
 from protocol.location import TokenBody
-from protocol.membership import Membership, verify_membership
+from protocol.membership import (
+    MEMBERSHIP,
+    Credentials,
+    Membership,
+    verify_membership,
+)
 from protocol.request import HolderTicket, MemberQuery
-from protocol.signature import Owner, Signed
+from protocol.signature import Owner, Received, Signed
 
 
 class NoWay(MachikuraError):
@@ -143,6 +148,24 @@ class Addressbook:
             self._signed.popitem(last=False)
         self.note(signed.body)
         return signed
+
+    async def credentials(self, node: NodeId, shown: Credentials | None) -> Credentials:
+        """Return credentials of a node that hold now: those it showed, or newer ones.
+
+        A consent or a grant outlives by far the membership that its home node showed
+        with it.
+
+        Raises:
+            NoWay: as `member`.
+        """
+        now = self._now()
+        if shown is not None:
+            claims = Received.parse(shown.membership, MEMBERSHIP).peek(Membership)
+            if claims.exp > now + self._skew_s:
+                return shown
+        signed = await self.signed_member(node)
+        operating = self._trust.city_keys(node.city, now).operating
+        return Credentials(membership=signed.token, operating=operating)
 
     async def target(self, node: NodeId) -> Target:
         """Return how to reach a node.

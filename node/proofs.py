@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 
 from federation.exchange import Answer, Endpoint
 from identity.trust import TrustStore
@@ -51,12 +52,22 @@ class Proofs:
         self._kept: OrderedDict[Place, Signed[StatusList]] = OrderedDict()
         self._fetching: dict[Place, asyncio.Task[None]] = {}
 
-    async def fresh(self, consent: Consent) -> str | None:
-        """Return the newest proof that can be had for a consent, None without any."""
+    async def fresh(
+        self, consent: Consent, *, patience_s: float | None = None
+    ) -> str | None:
+        """Return the newest proof that can be had for a consent, None without any.
+
+        Args:
+            consent: whose status is to be shown.
+            patience_s: wait no longer than this for the home node; None waits until
+                the question's own deadline.
+        """
         place = (NodeId(consent.iss), consent.status.list)
         kept = self._kept.get(place)
         if kept is None or self._half_used(kept.body):
-            await self._fetch(place)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._fetch(place)
             kept = self._kept.get(place)
         return None if kept is None else kept.token
 

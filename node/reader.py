@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.exchange import About, Answer, Endpoint, Refused, Target
 from node.addressbook import Addressbook
@@ -22,7 +22,7 @@ from protocol.canonical import parse_json
 from protocol.envelope import Kind
 from protocol.errors import MachikuraError
 from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
-from protocol.membership import MEMBER_KEY, DataClass, MemberKey
+from protocol.membership import MEMBER_KEY, Credentials, DataClass, MemberKey
 from protocol.problem import Refusal
 from protocol.provision import ProvisionRecord
 from protocol.request import MAX_BODY_BYTES, HolderTicket, Read, Warrant
@@ -136,12 +136,33 @@ class Reader:
         ]
         if not tickets:
             raise NotFound("the consent names no such holder")
-        proof = await self._proofs.fresh(kept.consent)
-        return list(
-            await asyncio.gather(
-                *(self._read_one(request, kept, t, proof) for t in tickets)
-            )
+        by_ms = self._now_ms() + (
+            request.timeout_ms or self._exchanges.limits.deadline_ms
         )
+        home, proof = await asyncio.gather(
+            self._home(kept, by_ms), self._proof(kept, by_ms)
+        )
+        reads = (self._read_one(request, kept, t, proof, home, by_ms) for t in tickets)
+        return list(await asyncio.gather(*reads))
+
+    async def _home(self, kept: KeptConsent, by_ms: int) -> Credentials | None:
+        """Return the home node's credentials; old ones the holder will refuse."""
+        shown = kept.package.home
+        try:
+            async with asyncio.timeout(self._left_s(by_ms)):
+                return await self._addressbook.credentials(
+                    NodeId(kept.consent.iss), shown
+                )
+        except (MachikuraError, TimeoutError):
+            return shown
+
+    async def _proof(self, kept: KeptConsent, by_ms: int) -> str | None:
+        """Return the newest proof; a silent home node must not use up the deadline."""
+        patience_s = self._left_s(by_ms) / 2
+        return await self._proofs.fresh(kept.consent, patience_s=patience_s)
+
+    def _left_s(self, by_ms: int) -> float:
+        return max(0, by_ms - self._now_ms()) / 1000
 
     def _is_stale(self, kept: KeptConsent) -> bool:
         """Tell whether a hidden holder's member key has ended."""
@@ -164,17 +185,22 @@ class Reader:
         kept: KeptConsent,
         ticket: HolderTicket,
         proof: str | None,
+        home: Credentials | None,
+        by_ms: int,
     ) -> HolderAnswer:
         try:
-            target = await self._target(kept, ticket)
+            async with asyncio.timeout(self._left_s(by_ms)):
+                target = await self._target(kept, ticket)
+        except TimeoutError:
+            refusal = Refusal("timeout", "no way to the holder by the deadline")
+            return HolderAnswer(ticket.node, refusal)
         except MachikuraError as error:
             return HolderAnswer(ticket.node, Refusal(error.slug, error.detail))
         warrant = Warrant(
-            consent=kept.package.consent,
-            ticket=ticket.ticket,
-            proof=proof,
-            home=kept.package.home,
+            consent=kept.package.consent, ticket=ticket.ticket, proof=proof, home=home
         )
+        left_ms = max(1, by_ms - self._now_ms())
+        request = replace(request, timeout_ms=left_ms)
         outcome = await self._ask(request, target, warrant, kept)
         return HolderAnswer(ticket.node, outcome)
 

@@ -7,9 +7,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from node.commands.api_client import NodeProblem
+from node.commands.api_client import ApiClient, NodeProblem
 from node.demo.cities import CLOCK, Cities
-from node.demo.client import DemoClient
 from node.demo.report import Line, Report, Step
 from node.system import system_entropy
 
@@ -33,13 +32,13 @@ class Stage:
     consents: dict[str, str] = field(default_factory=dict)
     records: list[str] = field(default_factory=list)
 
-    def api(self, node: str) -> DemoClient:
+    def api(self, node: str) -> ApiClient:
         """Return the operator's way into a node."""
         return self.cities.nodes[node].api
 
-    def me(self) -> DemoClient:
+    def me(self) -> ApiClient:
         """Return the resident's way into the home node."""
-        return self.api(HALL).signed_in(self.session)
+        return self.cities.nodes[HALL].client(self.session)
 
     def plant(self, name: str) -> str:
         """Return a fresh canary string and remember it."""

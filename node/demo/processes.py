@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.demo.client import DemoClient
+from node.commands.api_client import ApiClient
 
 
 @dataclass
@@ -31,10 +31,14 @@ class NodeProcess:
         """File with everything that the process printed."""
         return self.directory / "node.log"
 
+    def client(self, session: str | None = None) -> ApiClient:
+        """Return a client of the node: the operator's, or that of a resident."""
+        return ApiClient(self.directory / "admin.sock", timeout_s=60, session=session)
+
     @property
-    def api(self) -> DemoClient:
+    def api(self) -> ApiClient:
         """The operator's way in."""
-        return DemoClient(self.directory / "admin.sock")
+        return self.client()
 
     async def start(self) -> None:
         """Start the process; `ready` waits for it."""

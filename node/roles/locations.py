@@ -157,12 +157,14 @@ class LocationDesk:
         if link is None:
             return None
         types = self._database.read(lambda c: self._types(c, subject))
+        grant = link.grant
+        home = await self._addressbook.credentials(grant.home, grant.credentials)
         return await self._exchanges.ask(
             self._addressbook.directory(destination.city),
             Kind.MANAGE,
             RegisterLocation(
-                grant=link.grant.grant,
-                home=link.grant.credentials,
+                grant=grant.grant,
+                home=home,
                 dataset_types=types,
             ),
         )

@@ -189,7 +189,9 @@ class ProviderDesk:
             consent=kept.package.consent,
             ticket=ticket.ticket,
             proof=proof,
-            home=kept.package.home,
+            home=await self._addressbook.credentials(
+                NodeId(kept.consent.iss), kept.package.home
+            ),
         )
         return await self._exchanges.ask(
             target,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bounded load: so many requests, so many in flight, times and a count of failures."""
+"""A bounded load: so many requests, so many in flight; times and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Measured:
 
 
 async def run(call: Call, *, requests: int, in_flight: int) -> Measured:
-    """Make `requests` calls, `in_flight` at a time; each returns whether it was good.
+    """Make `requests` calls, `in_flight` at a time; each tells whether it was good.
 
     The next call starts when one has ended, so an overloaded server is not asked more.
     """

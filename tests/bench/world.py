@@ -167,7 +167,7 @@ class World(Cities):
             {"dataset_type": CHECKUP, "subject": LOCAL_ID, "content": RECORD},
         )
         self._session = await self._sign_in()
-        me = self.nodes[HOME].api.signed_in(self._session)
+        me = self.nodes[HOME].client(self._session)
         code = await asyncio.to_thread(me.post, "/v1/me/link-codes", {"holder": HOLDER})
         await self._post(
             HOLDER,

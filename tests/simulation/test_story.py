@@ -125,6 +125,29 @@ def test_hidden_consent_outlives_the_keys_that_it_came_with() -> None:
     play(story)
 
 
+def test_consent_works_as_long_as_it_says() -> None:
+    """Weeks later, when every membership of the day it was given has ended."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        store = await town.consent(hanako, operations=["store"])
+        consents = [
+            await town.consent(hanako, hidden_holder=hidden) for hidden in (False, True)
+        ]
+        await town.federation.pass_days(16)
+        for consent in consents:
+            assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+        await town.push(store)
+        # A type that is new to the directory is registered under the old grant.
+        await town.store(CLINIC, "H-1", {"name": "卵"}, "health.allergy")
+        assert await town.locations(CLINIC).refresh() == 1
+        await town.federation.drained()
+        assert town.federation.dead_letters() == {}
+        assert len(town.provisions(FAR_CLINIC, "reception")) == 3
+
+    play(story)
+
+
 def test_resident_sees_where_the_data_is_and_with_whom_it_was_shared() -> None:
     """Every party that was asked is listed with its answer."""
 
