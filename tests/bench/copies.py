@@ -10,8 +10,8 @@ work of the parties themselves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from federation.peers import Peer
@@ -51,24 +51,22 @@ class DirectLink:
 
     Attributes:
         near, far: whose link it is, and to whom.
-        carried: the last request and answer that went through.
-        up: always.
+        within: entered with the far side's id while that side works.
+        up: until it is ended.
     """
 
     near: Parts
     far: Parts
-    carried: tuple[bytes, bytes] = (b"", b"")
+    within: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     up: bool = True
     _told: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
         """Have the other side answer."""
-        if self.far.broker is not None:
-            answer = await self.far.broker.carry(_peer(self.near), payload)
-        else:
-            answer = await self.far.exchanges.answer(payload)
-        self.carried = payload, answer
-        return answer
+        with self.within(self.far.node):
+            if self.far.broker is not None:
+                return await self.far.broker.carry(_peer(self.near), payload)
+            return await self.far.exchanges.answer(payload)
 
     def end(self) -> None:
         """End the link."""

@@ -176,6 +176,8 @@ async def bare_chain() -> AsyncIterator[Sides]:
         for at in range(len(ports))
     ]
     try:
+        for port in ports[: len(processes)]:
+            await _listening(port)
         body = chain.RECORD
         url = f"http://127.0.0.1:{ports[0]}/"
         async with chain.session() as session:
@@ -186,7 +188,6 @@ async def bare_chain() -> AsyncIterator[Sides]:
                     record = await answer.read()
                     return answer.status == 200 and len(record) == chain.BODY_BYTES
 
-            await _until(call)
             pids = {
                 party: process.pid
                 for party, process in zip(CHAIN_PARTIES, processes, strict=True)
@@ -200,13 +201,14 @@ async def bare_chain() -> AsyncIterator[Sides]:
             await process.wait()
 
 
-async def _until(call: Call) -> None:
-    """Wait until every process of the chain listens."""
+async def _listening(port: int) -> None:
+    """Wait until a process of the chain listens."""
     for _ in range(200):
         try:
-            if await call():
-                return
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
-            pass
-        await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
     raise TimeoutError("the chain did not start")
