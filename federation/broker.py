@@ -200,10 +200,9 @@ class Broker:
         if isinstance(node, Turned):
             return node
         if node == self._node:
-            record = self._record(envelope, "member", "forward")
-            carried = envelope.with_hop(record)
-            answer = await self._local(peer, carried.pack())
-            return prepend_hop(self._unnamed(envelope, answer), _line(record))
+            line = hop.line(self._record(envelope, "member", "forward"))
+            answer = await self._local(peer, envelope.with_line(line).pack())
+            return prepend_hop(self._unnamed(envelope, answer), line)
         found = self._peers.find(node)
         if found is None:
             return Turned("peer-unreachable", "the node has no link to its city")
@@ -261,8 +260,8 @@ class Broker:
         self, envelope: Envelope, found: tuple[Peer, Carrier], to: str
     ) -> bytes | Turned:
         peer, link = found
-        record = self._record(envelope, to, "forward")
-        carried = envelope.with_hop(record).pack()
+        line = hop.line(self._record(envelope, to, "forward"))
+        carried = envelope.with_line(line).pack()
         deadline_ms = self._patience(envelope)
         silent = "the holder" if to == "member" else str(peer.node)
         try:
@@ -278,7 +277,7 @@ class Broker:
             answer = self._unnamed(envelope, answer)
         else:
             AnswerEnvelope.unpack(answer, self._limits.max_envelope_bytes)
-        return prepend_hop(answer, _line(record))
+        return prepend_hop(answer, line)
 
     def _patience(self, envelope: Envelope) -> int:
         """Return until when we wait: the further from the asker, the less long."""
@@ -315,7 +314,7 @@ class Broker:
         )
         # In a loop we stand in the chain already, and nobody may stand there twice.
         stands = f'"by":"{self._node}"'.encode() in envelope.hops
-        return self._problem(envelope, body, b"" if stands else _line(record))
+        return self._problem(envelope, body, b"" if stands else hop.line(record))
 
     def _problem(self, envelope: Envelope, body: ProblemBody, hops: bytes) -> bytes:
         now = self._now_ms() // 1000
@@ -339,7 +338,3 @@ class Broker:
 def _known(code: str) -> str:
     """Return a code that another party wrote, if it is one."""
     return code if code in CATALOG else "internal"
-
-
-def _line(record: HopRecord) -> bytes:
-    return record.encode() + b"\n"

@@ -40,6 +40,7 @@ TRANSIENT = frozenset(
         "no-agreement",
         "holder-unknown",
         "expired",
+        "not-yet-valid",
         "cannot-open",
         "token-invalid",
         "answer-invalid",

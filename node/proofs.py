@@ -62,14 +62,20 @@ class Proofs:
             patience_s: wait no longer than this for the home node; None waits until
                 the question's own deadline.
         """
-        place = (NodeId(consent.iss), consent.status.list)
+        ready = self.ready(consent)
+        if ready is not None:
+            return ready
+        place = _place(consent)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                await self._fetch(place)
         kept = self._kept.get(place)
-        if kept is None or self._half_used(kept.body):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
-                    await self._fetch(place)
-            kept = self._kept.get(place)
         return None if kept is None else kept.token
+
+    def ready(self, consent: Consent) -> str | None:
+        """Return a proof that can be shown without asking for a newer one."""
+        kept = self._kept.get(_place(consent))
+        return None if kept is None or self._half_used(kept.body) else kept.token
 
     def offer(self, home: NodeId, proof: Signed[StatusList]) -> None:
         """Take a verified list that came along with something else."""
@@ -118,3 +124,7 @@ class Proofs:
             self.offer(home, proof)
         except MachikuraError as error:
             _logger.info("no proof from %s: %s", home, error.slug)
+
+
+def _place(consent: Consent) -> Place:
+    return NodeId(consent.iss), consent.status.list

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from federation.exchange import About, Answer, Endpoint, Refused, Target
@@ -127,8 +128,12 @@ class Reader:
         kept = self._database.read(lambda c: self._ledger.package(c, consent))
         if kept is None:
             raise NotFound("no such consent was received here")
+        wait_ms = request.timeout_ms or self._exchanges.limits.deadline_ms
+        by_ms = self._now_ms() + wait_ms
         if self._is_stale(kept):
-            kept = await self.refresh(kept) or kept
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._left_s(by_ms)):
+                    kept = await self.refresh(kept) or kept
         tickets = [
             ticket
             for ticket in kept.package.holders
@@ -136,14 +141,15 @@ class Reader:
         ]
         if not tickets:
             raise NotFound("the consent names no such holder")
-        by_ms = self._now_ms() + (
-            request.timeout_ms or self._exchanges.limits.deadline_ms
-        )
-        home, proof = await asyncio.gather(
-            self._home(kept, by_ms), self._proof(kept, by_ms)
-        )
-        reads = (self._read_one(request, kept, t, proof, home, by_ms) for t in tickets)
-        return list(await asyncio.gather(*reads))
+        # Mostly both are at hand, and one holder is asked: no task, no timer then.
+        home = self._addressbook.lasting(kept.package.home)
+        proof = self._proofs.ready(kept.consent)
+        if home is None or proof is None:
+            home, proof = await asyncio.gather(
+                self._home(kept, by_ms), self._proof(kept, by_ms)
+            )
+        reads = [self._read_one(request, kept, t, proof, home, by_ms) for t in tickets]
+        return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
 
     async def _home(self, kept: KeptConsent, by_ms: int) -> Credentials | None:
         """Return the home node's credentials; old ones the holder will refuse."""
@@ -189,8 +195,7 @@ class Reader:
         by_ms: int,
     ) -> HolderAnswer:
         try:
-            async with asyncio.timeout(self._left_s(by_ms)):
-                target = await self._target(kept, ticket)
+            target = await self._target(kept, ticket, by_ms)
         except TimeoutError:
             refusal = Refusal("timeout", "no way to the holder by the deadline")
             return HolderAnswer(ticket.node, refusal)
@@ -204,10 +209,16 @@ class Reader:
         outcome = await self._ask(request, target, warrant, kept)
         return HolderAnswer(ticket.node, outcome)
 
-    async def _target(self, kept: KeptConsent, ticket: HolderTicket) -> Target:
+    async def _target(
+        self, kept: KeptConsent, ticket: HolderTicket, by_ms: int
+    ) -> Target:
         if ticket.node is None:
             return self._addressbook.hidden_target(ticket, kept.consent.jti)
-        return await self._addressbook.target(ticket.node)
+        known = self._addressbook.known_target(ticket.node)
+        if known is not None:
+            return known
+        async with asyncio.timeout(self._left_s(by_ms)):
+            return await self._addressbook.target(ticket.node)
 
     async def _ask(
         self,

@@ -254,10 +254,9 @@ def narrow(
     left = everything
     cut: dict[str, tuple[str, ...]] = {}
     for name, allowed in clauses.items():
-        gone = left - allowed
-        if gone:
-            cut[name] = tuple(sorted(gone))
-        left &= allowed
+        if not left <= allowed:
+            cut[name] = tuple(sorted(left - allowed))
+            left &= allowed
     return left, cut
 
 

@@ -140,7 +140,10 @@ class Envelope:
         sealed = key.seal(_LABEL, payload, body)
         extra = {"body": digest_of(sealed), "size": len(sealed)}
         token = sign_bytes(signer, ROUTING, payload, extra).encode("ascii")
-        return cls(token, b"", sealed)
+        envelope = cls(token, b"", sealed)
+        # Who wrote the header need not read it again.
+        envelope.__dict__["header"] = header
+        return envelope
 
     @classmethod
     def unpack(cls, data: bytes, max_bytes: int) -> Envelope:
@@ -173,7 +176,11 @@ class Envelope:
 
     def with_hop(self, record: hop.HopRecord) -> Envelope:
         """Return the envelope with one more hop record."""
-        return Envelope(self.token, hop.append(self.hops, record), self.body)
+        return self.with_line(hop.line(record))
+
+    def with_line(self, line: bytes) -> Envelope:
+        """Return the envelope with one more hop record, as `hop.line` gave it."""
+        return Envelope(self.token, self.hops + line, self.body)
 
     def verify(self, keys: KeyDirectory) -> VerifiedEnvelope:
         """Check signature, sender, and that the body is the one that was signed for.

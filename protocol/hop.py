@@ -40,9 +40,14 @@ class HopRecord(Document):
     kind: Literal["hop"] = "hop"
 
 
+def line(record: HopRecord) -> bytes:
+    """Return the record as it stands in a chain."""
+    return record.encode() + b"\n"
+
+
 def append(hops: bytes, record: HopRecord) -> bytes:
     """Return `hops` with one more line."""
-    return hops + record.encode() + b"\n"
+    return hops + line(record)
 
 
 def count(hops: bytes) -> int:

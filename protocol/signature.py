@@ -114,10 +114,24 @@ def sign_bytes(
         extra: further protected header members (routing headers have two).
     """
     key = signer.public
-    header = {"alg": key.suite.algorithm, "kid": key.kid, "typ": typ_of(kind)}
-    protected = b64url(canonical({**header, **extra} if extra else header))
+    protected = _protected(key.suite.algorithm, key.kid, kind, extra)
     signing_input = f"{protected}.{b64url(payload)}"
     return f"{signing_input}.{b64url(signer.sign(signing_input.encode('ascii')))}"
+
+
+def _protected(
+    algorithm: str, kid: str, kind: str, extra: Mapping[str, Any] | None
+) -> str:
+    if extra is None:
+        return _plain_protected(algorithm, kid, kind)
+    header = {"alg": algorithm, "kid": kid, "typ": typ_of(kind), **extra}
+    return b64url(canonical(header))
+
+
+@lru_cache(maxsize=1024)
+def _plain_protected(algorithm: str, kid: str, kind: str) -> str:
+    # The same for every document of one kind that a key signs.
+    return b64url(canonical({"alg": algorithm, "kid": kid, "typ": typ_of(kind)}))
 
 
 def sign(signer: Signer, kind: str, claims: C) -> Signed[C]:

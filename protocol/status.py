@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zlib
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -50,8 +51,14 @@ class StatusList(Claims):
 
     def status(self, index: int) -> Status:
         """Return the state of the consent at `index` (0 to 1,023)."""
-        raw = unpack(unb64url(self.lst), _RAW_BYTES)
+        raw = _states(self.lst)
         return Status(raw[index // 4] >> 2 * (index % 4) & 3)
+
+
+@lru_cache(maxsize=256)
+def _states(lst: str) -> bytes:
+    # One list serves a thousand consents for a whole epoch.
+    return unpack(unb64url(lst), _RAW_BYTES)
 
 
 def pack(states: dict[int, Status]) -> str:

@@ -9,6 +9,7 @@ makes nameless keys that its city certifies (requirement 7).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Literal
 
@@ -17,6 +18,7 @@ from sqlalchemy import Connection
 from federation.exchange import Answer, Asked, Endpoint, Handler, Refused, Reply
 from federation.outbox import Outbox
 from identity.consent_store import ConsentEntry
+from identity.errors import NotActive, NotFound
 from identity.packages import HiddenWay, OpenWay, Way
 from identity.trust import TrustStore
 from node.addressbook import Addressbook, NoWay
@@ -160,7 +162,10 @@ class HomeDesk:
         if entry.consent.state is not State.ACTIVE:
             return None
         party = await self._addressbook.member(destination)
-        package = await self._package(identifier, party, self._now())
+        try:
+            package = await self._package(identifier, party, self._now())
+        except NotActive:
+            return None  # It has ended while the ways were found.
         target = await self._addressbook.target(destination)
         return await self._exchanges.ask(
             target, Kind.NOTIFY, ConsentNotice(package=package)
@@ -205,8 +210,9 @@ class HomeDesk:
             raise NoWay(asked.refusal.code, "the holder gave no nameless key")
         if not isinstance(asked.result, OneToken):
             raise Malformed("a member key was asked for")
+        # By the time now: the key may have been certified while we waited for it.
         key = self._trust.verify_member_key(
-            asked.result.token, holder.city, identifier, now
+            asked.result.token, holder.city, identifier, self._now()
         )
         broker = self._addressbook.city(holder.city).broker.sealing.load()
         return HiddenWay(key, broker)
@@ -225,11 +231,14 @@ class HomeDesk:
             raise Malformed("a withdrawal is answered by an acknowledgement")
         token = asked.result.acknowledgement
         party = await self._addressbook.member(destination)
-        await self._database.write(
-            lambda c: self._parts.withdrawals.acknowledge(
-                c, party, token, now=self._now()
+        with suppress(NotFound):
+            # Not found: a later notice, of which this party is told next, has taken
+            # the place of this one, and waits for its own answer.
+            await self._database.write(
+                lambda c: self._parts.withdrawals.acknowledge(
+                    c, party, token, now=self._now()
+                )
             )
-        )
         return asked
 
     def _now(self) -> int:

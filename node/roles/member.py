@@ -78,7 +78,6 @@ class MemberDesk:
 
         The city gives the present one back while more than half of its life is left.
         """
-        now = self._now_ms() // 1000
         asked = await self._exchanges.ask(
             self._addressbook.broker(self._node.city), Kind.MANAGE, RenewQuery()
         )
@@ -86,6 +85,8 @@ class MemberDesk:
             code = "" if isinstance(asked, Answer) else asked.refusal.code
             _logger.warning("membership was not renewed: %s", code)
             return False
+        # By the time now: it may have been signed while we waited for it.
+        now = self._now_ms() // 1000
         operating = self._trust.city_keys(self._node.city, now).operating
         present = self._standing.membership()
         fresh = await self._standing.accept(
