@@ -56,7 +56,7 @@ def test_memberships_are_renewed_before_they_end() -> None:
         asked = await town.ask(CLINIC, HALL, Kind.MANAGE, Ping())
         assert outcome(asked) == RELEASED
 
-    play(story, build=_small, membership_life_days=2, membership_renewal_days=1)
+    play(story, build=_small, membership_life_days=2)
 
 
 _NODES = (BROKER, HALL, CLINIC)
@@ -74,7 +74,7 @@ def test_node_that_comes_back_just_in_time_renews_at_once() -> None:
         left_s = town.parts(CLINIC).standing.membership().exp - town.now()
         assert left_s > 1.9 * DAY_S
 
-    play(story, build=_small, membership_life_days=2, membership_renewal_days=1)
+    play(story, build=_small, membership_life_days=2)
 
 
 def test_removed_node_is_out_at_once_in_its_own_city() -> None:
