@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from federation.peers import Carrier
 from node.parts import Parts
+from protocol.envelope import Envelope, Kind
 from protocol.ids import NodeId
 
 Meddle: TypeAlias = Callable[[Carrier, bytes, int], Awaitable[bytes]]
@@ -44,12 +45,28 @@ class Meddler:
         self._link.end()
 
 
-def take_over(parts: Parts, node: str, meddle: Meddle) -> None:
-    """Take over a broker's link to a node, until that link ends."""
+def take_over(
+    parts: Parts, node: str, meddle: Meddle, kind: Kind | None = None
+) -> None:
+    """Take over a broker's link to a node, until that link ends.
+
+    Args:
+        parts: of the broker.
+        node: the link's other end.
+        meddle: what is done to exchanges.
+        kind: only to those of this kind; None for all.
+    """
     found = parts.peers.find(NodeId(node))
     assert found is not None, f"no link to {node}"
     peer, link = found
-    parts.peers.add(peer, Meddler(link, meddle))
+
+    async def choose(link: Carrier, payload: bytes, deadline_ms: int) -> bytes:
+        header = Envelope.unpack(payload, 1 << 24).header
+        if kind in (None, header.kind):
+            return await meddle(link, payload, deadline_ms)
+        return await link.request(payload, deadline_ms=deadline_ms)
+
+    parts.peers.add(peer, Meddler(link, choose))
 
 
 def give_back(parts: Parts, node: str) -> None:

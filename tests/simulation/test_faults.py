@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from itertools import chain
 
 import pytest
 
@@ -41,10 +42,9 @@ from tests.simulation.town import (
 from vault.queries import Held
 
 STORM = Weather(
-    delay_s=(0.001, 0.3), stall_rate=0.01, stall_s=20, cut_rate=0.004, refuse_rate=0.2
+    delay_s=(0.001, 0.3), stall_rate=0.004, stall_s=20, cut_rate=0.001, refuse_rate=0.2
 )
 CALM = Weather()
-STORM_S = 900
 TIMEOUT_MS = 5_000
 ISLANDS = ({HALL}, {CLINIC}, {BROKER, CLINIC, HALL}, {TRANSIT}, {FAR_BROKER})
 
@@ -74,18 +74,20 @@ class Storm:
         self.town = town
         self.chance = SeededEntropy(f"storm {seed}")
         self.ledger = Ledger()
+        self.end_ms = 0
 
     def pick(self, size: int) -> int:
         """Return a number below `size`."""
         return int(self.chance.chance() * size)
 
-    async def rage(self, hanako: Resident) -> None:
-        """Do everything at once for a quarter of an hour, then calm down."""
+    async def rage(self, hanako: Resident, seconds: float = 900) -> None:
+        """Do everything at once for a while, then calm down."""
         town = self.town
         for name in (HALL, CLINIC, FAR_CLINIC):
             skew_ms = int(self.chance.between(-SKEW_S / 2, SKEW_S / 2) * 1000)
             town.network.clock(name).skew_ms = skew_ms
         town.network.weather = STORM
+        self.end_ms = town.clock.now_ms() + int(seconds * 1000)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._residents(hanako))
             group.create_task(self._requesters())
@@ -97,21 +99,18 @@ class Storm:
             if not node.running:
                 await town.federation.restart(name)
 
-    def _over(self, end_ms: int) -> bool:
-        return self.town.clock.now_ms() >= end_ms
-
-    def _end_ms(self) -> int:
-        return self.town.clock.now_ms() + STORM_S * 1000
+    def _over(self) -> bool:
+        return self.town.clock.now_ms() >= self.end_ms
 
     async def _residents(self, hanako: Resident) -> None:
         """Give, pause, resume, withdraw."""
-        town, end_ms, ledger = self.town, self._end_ms(), self.ledger
-        while not self._over(end_ms):
+        town, ledger = self.town, self.ledger
+        while not self._over():
             await town.sleep(self.chance.between(5, 40))
             if not town.federation.nodes[HALL].running:
                 continue
-            desk, act = town.desk(), self.pick(4)
-            if act == 0 or not ledger.given:
+            desk, act = town.desk(), self.pick(6)
+            if act > 3 or not ledger.given:
                 await self._give(hanako)
                 continue
             consent = ledger.given[self.pick(len(ledger.given))]
@@ -142,10 +141,10 @@ class Storm:
 
     async def _requesters(self) -> None:
         """Read again and again, also under what has ended."""
-        town, end_ms, ledger = self.town, self._end_ms(), self.ledger
-        while not self._over(end_ms):
+        town, ledger = self.town, self.ledger
+        while not self._over():
             await town.sleep(self.chance.between(0.5, 6))
-            known = [*ledger.given, *ledger.ended]
+            known = [*ledger.given, *ledger.given, *ledger.ended]
             if not known or not town.federation.nodes[FAR_CLINIC].running:
                 continue
             consent = known[self.pick(len(known))]
@@ -162,8 +161,8 @@ class Storm:
 
     async def _holders(self) -> None:
         """Push under whatever consent allows it."""
-        town, end_ms = self.town, self._end_ms()
-        while not self._over(end_ms):
+        town = self.town
+        while not self._over():
             await town.sleep(self.chance.between(20, 90))
             running = town.federation.nodes[CLINIC].running
             for consent in self.ledger.stored:
@@ -172,8 +171,8 @@ class Storm:
 
     async def _world(self) -> None:
         """Cut off islands, kill nodes, start them again."""
-        town, end_ms = self.town, self._end_ms()
-        while not self._over(end_ms):
+        town = self.town
+        while not self._over():
             await town.sleep(self.chance.between(20, 80))
             if self.pick(3):
                 town.network.partition(ISLANDS[self.pick(len(ISLANDS))])
@@ -198,8 +197,10 @@ async def _play(town: Town, seed: int) -> None:
     _nothing_beyond_the_intersection(town)
     _nothing_unwritten(town)
     _pushed_once(town, storm.ledger)
-    # The read itself has its deadline; fetching a proof before it has one of its own.
-    assert storm.ledger.late_ms <= 10_000 + 1_000
+    for letter in chain(*town.federation.dead_letters().values()):
+        # Only what the resident has forbidden meanwhile is given up.
+        assert letter in _FORBIDDEN, letter
+    assert storm.ledger.late_ms <= 500
     for consent in storm.ledger.ended:
         await town.acknowledged(hanako, consent, 10)
     for consent in storm.ledger.given:
@@ -209,6 +210,14 @@ async def _play(town: Town, seed: int) -> None:
         if town.kept(FAR_CLINIC, consent) is not None:
             assert said(await town.read(FAR_CLINIC, consent)) == "consent-withdrawn"
     assert storm.ledger.outcomes.get(RELEASED, 0) > 10, storm.ledger.outcomes
+
+
+_FORBIDDEN = {
+    "push: consent-withdrawn",
+    "push: consent-paused",
+    "push: consent-superseded",
+    "push: not-found",  # The consent was deleted with all that came under it.
+}
 
 
 def _no_late_release(town: Town, ledger: Ledger) -> None:
@@ -257,7 +266,7 @@ def _pushed_once(town: Town, ledger: Ledger) -> None:
         assert all("note" not in json.loads(record.content) for record in of_consent)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_storm_breaks_no_promise(seed: int) -> None:
     """Five rules, a quarter of an hour of storm each."""
     play(lambda town: _play(town, seed), seed=seed)
@@ -277,7 +286,7 @@ def test_same_seed_is_the_same_storm() -> None:
         hanako = await town.resident_with_checkups()
         storm = Storm(town, 1)
         await storm._give(hanako)
-        await storm.rage(hanako)
+        await storm.rage(hanako, 200)
         return town.network.fingerprint(), storm.ledger.outcomes
 
     assert play(story, seed=1) == play(story, seed=1)

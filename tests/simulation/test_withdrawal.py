@@ -183,6 +183,23 @@ def test_acknowledgements_come_by_themselves_after_an_outage() -> None:
     play(story)
 
 
+def test_pause_that_a_withdrawal_has_overtaken_is_no_fault() -> None:
+    """Both wait for a party that is away; both arrive, and the last one counts."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        await town.federation.crash(CLINIC)
+        await town.desk().pause(hanako.account, consent)
+        await town.withdraw(hanako, consent)
+        await town.federation.restart(CLINIC)
+        await town.acknowledged(hanako, consent)
+        assert town.federation.dead_letters() == {}
+        assert said(await town.read(FAR_CLINIC, consent)) == "consent-withdrawn"
+
+    play(story)
+
+
 def test_obligation_to_delete_removes_what_was_received() -> None:
     """Records and consent are gone at the recipient, and it signs for that."""
 
