@@ -41,6 +41,8 @@ from tests.simulation.town import (
 )
 from vault.queries import Held
 
+pytestmark = pytest.mark.slow
+
 STORM = Weather(
     delay_s=(0.001, 0.3), stall_rate=0.004, stall_s=20, cut_rate=0.001, refuse_rate=0.2
 )

@@ -33,6 +33,8 @@ from tests.simulation.town import (
     said,
 )
 
+pytestmark = pytest.mark.slow
+
 Alter = Callable[[bytes], bytes]
 
 

@@ -43,6 +43,8 @@ from tests.simulation.town import (
 )
 from vault.queries import Held
 
+pytestmark = pytest.mark.slow
+
 EVIL, SALT = OTHER_HALL, bytes(16)
 
 

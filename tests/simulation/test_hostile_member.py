@@ -58,6 +58,8 @@ from tests.simulation.town import (
     play,
 )
 
+pytestmark = pytest.mark.slow
+
 KEY = bytes(range(32))
 
 

@@ -32,6 +32,8 @@ from tests.simulation.town import (
     said,
 )
 
+pytestmark = pytest.mark.slow
+
 
 async def _small(town: Town) -> None:
     """One city with a home node and a clinic: days pass quickly."""

@@ -36,6 +36,8 @@ from tests.simulation.town import (
     said,
 )
 
+pytestmark = pytest.mark.slow
+
 EVERYBODY = (FAR_BROKER, TRANSIT, BROKER, CLINIC, FAR_CLINIC, HALL)
 
 

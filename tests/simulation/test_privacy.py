@@ -36,6 +36,8 @@ from tests.simulation.town import (
     stands_in,
 )
 
+pytestmark = pytest.mark.slow
+
 HOSPITAL = "yamanami/hospital"
 CONTENT, NOTE = "CANARY-CONTENT-7f3a", "CANARY-NOTE-91bc"
 NAME, LOGIN = "CANARY-NAME-山田花子-55d0", "canary-login-0c2e"

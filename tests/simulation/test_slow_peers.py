@@ -26,6 +26,8 @@ from tests.simulation.town import (
     said,
 )
 
+pytestmark = pytest.mark.slow
+
 URL = f"memory://{BROKER}"
 
 

@@ -26,6 +26,8 @@ from tests.simulation.town import (
 )
 from vault.queries import Held
 
+pytestmark = pytest.mark.slow
+
 
 async def _read_until_refused(town: Town, consent: str, seconds: float = 200) -> str:
     """Read every half second; return the first refusal."""
