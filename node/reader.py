@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 
 from federation.exchange import About, Answer, Endpoint, Refused, Target
 from node.addressbook import Addressbook
@@ -182,7 +183,7 @@ class Reader:
         if request.holder is None:
             raise NotFound("name a consent or a holder")
         target = await self._addressbook.target(request.holder)
-        outcome = await self._ask(request, target, None, None)
+        outcome = await self._ask(request, target, None, None, request.timeout_ms)
         return HolderAnswer(request.holder, outcome)
 
     async def _read_one(
@@ -205,8 +206,7 @@ class Reader:
             consent=kept.package.consent, ticket=ticket.ticket, proof=proof, home=home
         )
         left_ms = max(1, by_ms - self._now_ms())
-        request = replace(request, timeout_ms=left_ms)
-        outcome = await self._ask(request, target, warrant, kept)
+        outcome = await self._ask(request, target, warrant, kept, left_ms)
         return HolderAnswer(ticket.node, outcome)
 
     async def _target(
@@ -226,9 +226,10 @@ class Reader:
         target: Target,
         warrant: Warrant | None,
         kept: KeptConsent | None,
+        timeout_ms: int | None,
     ) -> Answer | Refused | Refusal:
         dataset = self._types.get(request.dataset_type)
-        digest = None if warrant is None else digest_of(warrant.consent.encode())
+        digest = None if warrant is None else _name_of(warrant.consent)
         outcome = await self._exchanges.ask(
             target,
             Kind.READ,
@@ -247,7 +248,7 @@ class Reader:
                 digest,
             ),
             hops=request.hops,
-            timeout_ms=request.timeout_ms,
+            timeout_ms=timeout_ms,
         )
         if not isinstance(outcome, Answer):
             return outcome
@@ -284,6 +285,11 @@ class Reader:
         )
         subject = NOBODY if kept is None else kept.subject
         await self._database.write(lambda c: self._provisions.write(c, subject, record))
+
+
+@lru_cache(maxsize=1024)
+def _name_of(consent: str) -> str:
+    return digest_of(consent.encode("ascii"))
 
 
 class _Beyond(MachikuraError):

@@ -76,7 +76,7 @@ def memory_engine() -> Engine:
 
 def driver(connection: Connection) -> sqlite3.Connection:
     """Return the driver's connection under a SQLAlchemy one, for hot statements."""
-    raw = connection.connection.driver_connection
+    raw = connection.connection.dbapi_connection
     if not isinstance(raw, sqlite3.Connection):
         raise TypeError("not a SQLite connection")
     return raw

@@ -269,7 +269,9 @@ def _intersection(
         "purpose": frozenset(dataset.purposes[purpose].fields),
         "query": everything if case.fields is None else case.fields,
         "consent": _allowed(scope, everything),
-        "policy": everything - case.policy.withheld_fields,
+        "policy": everything - case.policy.withheld_fields
+        if case.policy.withheld_fields
+        else everything,
         "holder": everything - frozenset(dataset.holder_fields)
         if case.hidden
         else everything,

@@ -36,6 +36,7 @@ from protocol.suites import Signer, VerifyingKey
 
 MAX_TOKEN_BYTES = 256 * 1024
 _ALGORITHMS = frozenset({"Ed25519", "ES256"})
+_MEMBERS = ("alg", "kid", "typ")
 
 C = TypeVar("C", bound=Claims)
 
@@ -143,12 +144,17 @@ def sign(signer: Signer, kind: str, claims: C) -> Signed[C]:
 class Received:
     """A parsed but unverified JWS: nothing in it may be believed yet."""
 
-    token: str
+    raw: bytes
     alg: str
     kid: str
     extra: Mapping[str, Any]
     payload: bytes
     signature: bytes
+
+    @property
+    def token(self) -> str:
+        """The compact JWS, byte for byte."""
+        return self.raw.decode("ascii")
 
     @classmethod
     def parse(
@@ -172,25 +178,25 @@ class Received:
         """
         if len(token) > max_bytes:
             raise TooLarge(f"signed document of {len(token)} bytes, limit {max_bytes}")
-        text = token.decode("ascii", "replace") if isinstance(token, bytes) else token
-        parts = text.split(".")
-        if len(parts) != 3:
+        raw = token.encode("ascii", "replace") if isinstance(token, str) else token
+        if raw.count(b".") != 2:
             raise Malformed("not a compact JWS")
-        header = _header(parts[0])
+        protected, _, rest = raw.partition(b".")
+        payload, _, signature = rest.partition(b".")
+        header = _header(protected)
         if header["typ"] != typ_of(kind):
             raise WrongType(f"expected a {kind} document")
         if header["alg"] not in _ALGORITHMS:
             raise UnsupportedSuite("unknown signature algorithm")
-        members = {k: v for k, v in header.items() if k not in ("alg", "kid", "typ")}
-        if members.keys() != extra:
+        if len(header) != len(_MEMBERS) + len(extra) or not extra <= header.keys():
             raise Malformed("unexpected members in the protected header")
         return cls(
-            text,
+            raw,
             header["alg"],
             header["kid"],
-            members,
-            unb64url(parts[1]),
-            unb64url(parts[2], length=64),
+            {name: header[name] for name in extra},
+            unb64url(payload),
+            unb64url(signature, length=64),
         )
 
     def check(self, keys: KeyDirectory) -> str:
@@ -205,8 +211,7 @@ class Received:
             raise UnknownKey("no one we trust vouches for this key")
         if owner.key.suite.algorithm != self.alg:
             raise BadSignature("the algorithm is not the key's")
-        signing_input = self.token.rpartition(".")[0].encode("ascii")
-        owner.key.verify(self.signature, signing_input)
+        owner.key.verify(self.signature, self.raw[: self.raw.rindex(b".")])
         return owner.name
 
     def verify(self, model: type[C], keys: KeyDirectory) -> Signed[C]:
@@ -230,17 +235,18 @@ class Received:
 
 
 @lru_cache(maxsize=1024)
-def _plain_header(segment: str) -> dict[str, Any]:
+def _plain_header(segment: bytes) -> dict[str, Any]:
     return _parse_header(segment)
 
 
-def _header(segment: str) -> dict[str, Any]:
+def _header(segment: bytes) -> dict[str, Any]:
     # Headers without extra members recur with every document of a signer.
     return _plain_header(segment) if len(segment) < 160 else _parse_header(segment)
 
 
-def _parse_header(segment: str) -> dict[str, Any]:
+def _parse_header(segment: bytes) -> dict[str, Any]:
     header = parse_canonical(unb64url(segment), 1024)
-    if not all(isinstance(header.get(name), str) for name in ("alg", "kid", "typ")):
-        raise Malformed("the protected header needs alg, kid and typ")
+    for name in _MEMBERS:
+        if not isinstance(header.get(name), str):
+            raise Malformed("the protected header needs alg, kid and typ")
     return header

@@ -74,7 +74,7 @@ class Hot:
         parameters: object = values
         if compiled.order is not None:
             parameters = [values[name] for name in compiled.order]
-        driver: Any = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         try:
             cursor: Cursor = driver.execute(compiled.sql, parameters)
         except compiled.violation as error:

@@ -151,10 +151,9 @@ def register(registry: Registry, *, core: Core) -> None:
             )
         )
         results = [_result(answer) for answer in answers]
-        payload = ReadResults(results=results)
-        if any(result.problem is None for result in results):
+        if any(result["problem"] is None for result in results):
             return web.Response(
-                body=payload.model_dump_json().encode(),
+                body=orjson.dumps({"results": results}),
                 content_type="application/json",
             )
         return _refused(request, results)
@@ -182,23 +181,19 @@ def register(registry: Registry, *, core: Core) -> None:
         return Queued(queued=True)
 
 
-def _refused(request: web.Request, results: list[HolderResult]) -> web.Response:
+def _refused(request: web.Request, results: list[dict[str, Any]]) -> web.Response:
     """Answer with the first holder's problem, and what every holder said beside it."""
-    first = results[0].problem
-    code = first.code if first is not None else "internal"
-    problem = Problem(
-        code,
-        detail=first.detail if first is not None else "",
-        by=first.by if first is not None else None,
-    )
+    first = results[0]["problem"]
+    problem = Problem(first["code"], detail=first["detail"], by=first["by"])
     response = problem.response(request)
     document = orjson.loads(response.text or "{}")
-    document["results"] = [result.model_dump(mode="json") for result in results]
+    document["results"] = results
     response.body = orjson.dumps(document)
     return response
 
 
-def _result(answer: HolderAnswer) -> HolderResult:
+def _result(answer: HolderAnswer) -> dict[str, Any]:
+    """Return what one holder said, in the form of `HolderResult`."""
     outcome = answer.outcome
     if isinstance(outcome, Refusal):
         return _refusal(answer.holder, outcome, "", 0, ())
@@ -213,30 +208,34 @@ def _result(answer: HolderAnswer) -> HolderResult:
     return _released(answer.holder, outcome)
 
 
-def _released(holder: NodeId | None, outcome: Answer) -> HolderResult:
+def _released(holder: NodeId | None, outcome: Answer) -> dict[str, Any]:
     result = outcome.result
     if not isinstance(result, ReadResult):
         return _refusal(holder, Refusal("answer-invalid"), outcome.exchange, 0, ())
-    return HolderResult(
-        holder=holder,
-        by=outcome.by,
-        exchange=outcome.exchange,
-        took_ms=outcome.took_ms,
-        hops=_hops(outcome.hops),
-        records=[
-            ReadRecord(
-                id=record.id,
-                dataset_type=record.dataset_type,
-                version=record.version,
-                time=record.time,
-                content=orjson.loads(record.content),
-            )
+    # Every part has been verified and is the bulk of the answer, so it is not put
+    # through a model again; the content stays the JSON text that the source wrote,
+    # which the reader has held to what JSON may be.
+    return {
+        "holder": holder,
+        "by": outcome.by,
+        "exchange": outcome.exchange,
+        "took_ms": outcome.took_ms,
+        "hops": _hops(outcome.hops),
+        "records": [
+            {
+                "id": record.id,
+                "dataset_type": record.dataset_type,
+                "version": record.version,
+                "time": record.time,
+                "content": orjson.Fragment(record.content),
+            }
             for record in result.records
         ],
-        fields=list(result.fields),
-        cut={clause: list(fields) for clause, fields in result.cut.items()},
-        more=result.more,
-    )
+        "fields": result.fields,
+        "cut": result.cut,
+        "more": result.more,
+        "problem": None,
+    }
 
 
 def _refusal(
@@ -245,14 +244,14 @@ def _refusal(
     exchange: str,
     took_ms: int,
     hops: tuple[HopRecord, ...],
-) -> HolderResult:
+) -> dict[str, Any]:
     entry = describe(refusal.code)
-    return HolderResult(
+    result = HolderResult(
         holder=holder,
         by=refusal.by,
         exchange=exchange,
         took_ms=took_ms,
-        hops=_hops(hops),
+        hops=[Hop(**hop) for hop in _hops(hops)],
         problem=ReadProblem(
             code=refusal.code,
             detail=refusal.detail,
@@ -264,10 +263,16 @@ def _refusal(
             remedy_ja=entry.remedy_ja,
         ),
     )
+    return result.model_dump(mode="json")
 
 
-def _hops(hops: tuple[HopRecord, ...]) -> list[Hop]:
+def _hops(hops: tuple[HopRecord, ...]) -> list[dict[str, Any]]:
     return [
-        Hop(by=hop.by, next=hop.next, at_ms=hop.at_ms, decision=hop.decision)
+        {
+            "by": hop.by,
+            "next": hop.next,
+            "at_ms": hop.at_ms,
+            "decision": hop.decision,
+        }
         for hop in hops
     ]
