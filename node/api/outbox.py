@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
+
+from pydantic import Field
 
 from node.api.registry import Registry
 from node.clients import Scope
@@ -39,7 +42,7 @@ class OutboxStatus(Request):
 class LetterId(Request):
     """Which message."""
 
-    id: int
+    id: Annotated[int, Field(ge=1, lt=2**63)]
 
 
 def register(registry: Registry, *, core: Core) -> None:

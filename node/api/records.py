@@ -80,7 +80,7 @@ class Correction(Request):
     """New content for a record that still has the version given."""
 
     content: _Content
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class ProvisionQuery(Request):

@@ -98,6 +98,8 @@ class Registry:
 
         def register(handler: ApiHandler) -> ApiHandler:
             hints = get_type_hints(handler)
+            # Who returns nothing is answered with 204; the document must say so too.
+            silent = returns is None and hints.get("return") is type(None)
             endpoint = Endpoint(
                 method=method,
                 path=path,
@@ -107,7 +109,7 @@ class Registry:
                 scope=scope,
                 resident=resident,
                 problems=problems,
-                status=status,
+                status=204 if silent and status == 200 else status,
                 body=_model(hints, "body"),
                 params=_model(hints, "params") or NoParameters,
                 returns=returns or _returned(hints.get("return")),
