@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from node.core import Core
-from node.database import GroupDatabase
+from node.database import GroupDatabase, InlineDatabase
 from node.health import (
     Check,
     Probe,
@@ -18,7 +18,7 @@ from protocol.errors import ProtocolViolation
 from protocol.ids import CityId, NodeId
 
 
-def node_checks(core: Core, database: GroupDatabase) -> list[Check]:
+def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Check]:
     """Return the checks of a running node."""
     parts, settings = core.parts, core.parts.settings
 
