@@ -5,7 +5,8 @@
 what caused it is kept. A worker delivers destination by destination; what cannot be
 delivered now waits with a back-off that is stored, so it survives restarts; a peer that
 calls us ends it at once. A message refused for good is set aside with its reason (dead
-letter) and does not hold up the ones behind it. Memory is bounded whatever the number
+letter) and does not hold up the ones behind it; one that waits for a third party lets
+them pass. Memory is bounded whatever the number
 of dead peers: each worker holds one message.
 
 Receivers MUST be idempotent: a message may arrive twice. Consents and withdrawals carry
@@ -63,10 +64,13 @@ class Undelivered:
     Attributes:
         code: why.
         final: trying again cannot help.
+        elsewhere: another party than the destination holds the message up, so the
+            messages behind it may pass.
     """
 
     code: str
     final: bool
+    elsewhere: bool = False
 
 
 Deliver = Callable[[NodeId, str, bytes], Awaitable[Delivered | Undelivered]]
@@ -134,6 +138,8 @@ class Outbox:
     ) -> None:
         """Queue a message in the caller's transaction; call `wake` after commit.
 
+        A destination that only waits for somebody else is tried again at once.
+
         Args:
             connection: transaction of the caller.
             destination: who shall get it.
@@ -163,6 +169,11 @@ class Outbox:
                 payload=sealed,
                 created_ms=self._clock.now_ms(),
                 state=WAITING,
+            )
+        )
+        connection.execute(
+            delete(backoff).where(
+                backoff.c.destination == destination, backoff.c.failures == 0
             )
         )
 
@@ -236,11 +247,16 @@ class Outbox:
 
     async def _drain(self, destination: NodeId) -> None:
         """Deliver to one destination until it is empty or fails."""
+        put_back: set[int] = set()
         while True:
             row = self._store.read(partial(_first, destination=destination))
             if row is None:
                 return
             number, kind, sealed = row
+            if number in put_back:
+                held_up = partial(self._held_up, destination=destination)
+                await self._store.write(held_up)
+                return
             outcome = await self._attempt(destination, kind, sealed)
             if isinstance(outcome, Delivered):
                 done = partial(_done, destination=destination, number=number)
@@ -251,6 +267,8 @@ class Outbox:
                     _dead, destination=destination, number=number, reason=outcome.code
                 )
                 await self._store.write(dead)
+            elif outcome.elsewhere:
+                put_back.add(await self._store.write(partial(_put_back, number=number)))
             else:
                 await self._store.write(partial(self._failed, destination=destination))
                 return
@@ -294,6 +312,14 @@ class Outbox:
                 failures=failures,
                 next_ms=self._clock.now_ms() + wait,
             )
+        )
+
+    def _held_up(self, connection: Connection, *, destination: NodeId) -> None:
+        """Look again in a while; no failure of the destination is counted."""
+        _forget_backoff(connection, destination=destination)
+        next_ms = self._clock.now_ms() + self._limits.longest_ms // 10
+        connection.execute(
+            insert(backoff).values(destination=destination, failures=0, next_ms=next_ms)
         )
 
     # ---------------------------------------------------------- for operators
@@ -404,6 +430,17 @@ def _first(
         _waiting_for(destination).add_columns(outbox.c.kind, outbox.c.payload)
     ).first()
     return None if row is None else (row.id, row.kind, row.payload)
+
+
+def _put_back(connection: Connection, *, number: int) -> int:
+    """Put a message behind all others of its destination; return its new number."""
+    row = connection.execute(select(outbox).where(outbox.c.id == number)).one()
+    values = {name: value for name, value in row._mapping.items() if name != "id"}
+    connection.execute(delete(outbox).where(outbox.c.id == number))
+    inserted = connection.execute(insert(outbox).values(values)).inserted_primary_key
+    if inserted is None:
+        raise Misuse("the outbox numbers its messages")
+    return int(inserted[0])
 
 
 def _done(connection: Connection, *, destination: str, number: int) -> None:

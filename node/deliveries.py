@@ -51,6 +51,14 @@ TRANSIENT = frozenset(
 """Codes of states that pass: outages, routes, keys and memberships on their way."""
 
 
+class HeldUp(MachikuraError):
+    """A message that another party than its destination holds up; `slug` says why."""
+
+    def __init__(self, cause: MachikuraError) -> None:
+        super().__init__(cause.detail)
+        self.slug = cause.slug
+
+
 class Deliveries:
     """Knows how to send each kind of message."""
 
@@ -73,7 +81,11 @@ class Deliveries:
             outcome = await sender(destination, message)
         except MachikuraError as error:
             _logger.info("%s to %s not sent: %s", kind, destination, error.slug)
-            return Undelivered(error.slug, final=error.slug not in TRANSIENT)
+            return Undelivered(
+                error.slug,
+                final=error.slug not in TRANSIENT,
+                elsewhere=isinstance(error, HeldUp),
+            )
         if isinstance(outcome, Refused):
             code = outcome.refusal.code
             _logger.info("%s to %s refused: %s", kind, destination, code)

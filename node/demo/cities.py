@@ -101,11 +101,20 @@ _HEALTH_ONLY = _SHARED.model_copy(
 
 
 def free_port() -> int:
-    """Return a port on loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port on loopback that nobody uses now.
+
+    Below those that systems give to callers: between now and the node's start, a
+    connection of anybody could take one of these.
+    """
+    for _ in range(1000):
+        port = 20_000 + int.from_bytes(system_entropy(2), "big") % 12_000
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no port is free on loopback")
 
 
 @dataclass

@@ -23,13 +23,13 @@ from identity.packages import HiddenWay, OpenWay, Way
 from identity.trust import TrustStore
 from node.addressbook import Addressbook, NoWay
 from node.database import Database
-from node.deliveries import Deliveries
+from node.deliveries import Deliveries, HeldUp
 from node.home_parts import HomeParts
 from node.standing import Standing
 from protocol.answer import Acknowledged, LinkGranted, OneToken, Package
 from protocol.consent import State
 from protocol.envelope import Kind
-from protocol.errors import Malformed
+from protocol.errors import MachikuraError, Malformed
 from protocol.ids import NodeId
 from protocol.membership import Membership
 from protocol.problem import ProblemBody, Refusal
@@ -175,13 +175,10 @@ class HomeDesk:
         self, identifier: str, party: Membership, now: int
     ) -> ConsentPackage:
         entry = self._database.read(lambda c: self._parts.store.get(c, identifier))
-        draft = entry.draft
-        ways: dict[NodeId, Way] = {}
-        if party.sub in draft.recipients:
-            make = self._hidden_way if draft.hidden_holder else self._open_way
-            ways = {other: await make(entry, other) for other in draft.holders}
-        elif party.sub in draft.holders and not draft.hidden_holder:
-            ways = {o: await self._open_way(entry, o) for o in draft.recipients}
+        try:
+            ways = await self._ways(entry, party.sub)
+        except MachikuraError as error:
+            raise HeldUp(error) from error
         proof = await self._proof(entry.consent.status.list, now)
         return self._database.read(
             lambda c: self._parts.packages.package(
@@ -194,6 +191,18 @@ class HomeDesk:
                 home=self._standing.credentials(),
             )
         )
+
+    async def _ways(self, entry: ConsentEntry, party: NodeId) -> dict[NodeId, Way]:
+        """Find the ways to the other side; each asks somebody else."""
+        draft = entry.draft
+        if party in draft.recipients:
+            make = self._hidden_way if draft.hidden_holder else self._open_way
+            return {other: await make(entry, other) for other in draft.holders}
+        if party in draft.holders and not draft.hidden_holder:
+            return {
+                other: await self._open_way(entry, other) for other in draft.recipients
+            }
+        return {}
 
     async def _open_way(self, entry: ConsentEntry, other: NodeId) -> Way:
         return OpenWay(await self._addressbook.signed_member(other))

@@ -308,6 +308,29 @@ async def test_refusal_for_good_ends_the_back_off(post: Post) -> None:
     assert post.next_ms(CLINIC) is None
 
 
+async def test_message_that_waits_for_a_third_party_lets_others_pass(
+    post: Post,
+) -> None:
+    """The destination is there: neither messages behind it nor new ones wait."""
+    held_up = Undelivered("peer-unreachable", final=False, elsewhere=True)
+    post.replies[CLINIC] = lambda m: held_up if m == b"held" else Delivered()
+    post.put(CLINIC, b"held", b"a", b"b")
+    async with post.running():
+        await post.settle()
+        assert post.messages(CLINIC) == [b"held", b"a", b"b"]
+        post.put(CLINIC, b"c")
+        await post.settle()
+        assert post.messages(CLINIC)[3:] == [b"held", b"c"]
+        # Alone it does not make the worker spin; it is tried again in a while.
+        await post.settle()
+    assert post.waiting() == {CLINIC: 1}
+    assert len(post.sent) == 5
+    post.reply(CLINIC, Delivered())
+    post.clock.move(60_000)
+    await post.run()
+    assert post.waiting() == {}
+
+
 async def test_dead_letter_can_be_retried_or_dropped(post: Post) -> None:
     """By an operator, and only while it is one."""
     post.reply(CLINIC, NEVER)

@@ -17,6 +17,7 @@ from tests.simulation.town import (
     FAR_CLINIC,
     HALL,
     MAX_AGE_S,
+    MEDICAL,
     RELEASED,
     SKEW_S,
     Resident,
@@ -183,6 +184,37 @@ def test_acknowledgements_come_by_themselves_after_an_outage() -> None:
         assert said(await town.read(FAR_CLINIC, consent)) == "consent-withdrawn"
 
     play(story)
+
+
+def test_withdrawal_does_not_wait_behind_a_consent_that_waits_for_a_third_party() -> (
+    None
+):
+    """A hidden consent needs keys of its holder; it lets others pass meanwhile."""
+    away = "minato/clinic"
+
+    async def build(town: Town) -> None:
+        await town.build()
+        await town.federation.node(away, qualifications=MEDICAL)
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        await town.link(hanako, away, "M-1")
+        consent = await town.consent(hanako)
+        await town.federation.crash(away)
+        waits = [
+            (await town.give(hanako, holders=[away], hidden_holder=True)).consent.jti
+            for _ in range(2)
+        ]
+        # Long enough that the queue of the far clinic has come to rest.
+        await town.sleep(60)
+        await town.withdraw(hanako, consent)
+        await town.acknowledged(hanako, consent, 5)
+        await town.federation.restart(away)
+        await town.federation.drained()
+        for waiting in waits:
+            assert town.kept(FAR_CLINIC, waiting) is not None
+
+    play(story, build=build)
 
 
 def test_pause_that_a_withdrawal_has_overtaken_is_no_fault() -> None:
