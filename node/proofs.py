@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 
 from federation.exchange import Answer, Endpoint
 from identity.trust import TrustStore
@@ -29,6 +28,8 @@ from protocol.status import STATUS_LIST, StatusList
 _logger = logging.getLogger(__name__)
 
 Place = tuple[NodeId, int]
+_SILENT_MS = 5_000
+"""After a home node let somebody wait, requests do not wait for it so long."""
 
 
 class Proofs:
@@ -51,6 +52,7 @@ class Proofs:
         self._size = size
         self._kept: OrderedDict[Place, Signed[StatusList]] = OrderedDict()
         self._fetching: dict[Place, asyncio.Task[None]] = {}
+        self._silent_until: dict[Place, int] = {}
 
     async def fresh(
         self, consent: Consent, *, patience_s: float | None = None
@@ -66,11 +68,22 @@ class Proofs:
         if ready is not None:
             return ready
         place = _place(consent)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._fetch(place)
+        if not self._is_silent(place):
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._fetch(place)
+            except TimeoutError:
+                if place in self._kept:
+                    self._silent_until[place] = self._now_ms() + _SILENT_MS
         kept = self._kept.get(place)
         return None if kept is None else kept.token
+
+    def _is_silent(self, place: Place) -> bool:
+        """Tell whether to go on with a proof that holds rather than wait again."""
+        kept = self._kept.get(place)
+        now_ms = self._now_ms()
+        holds = kept is not None and kept.body.exp > now_ms // 1000
+        return holds and now_ms < self._silent_until.get(place, 0)
 
     def ready(self, consent: Consent) -> str | None:
         """Return a proof that can be shown without asking for a newer one."""
@@ -84,8 +97,10 @@ class Proofs:
         if kept is None or kept.body.epoch < proof.body.epoch:
             self._kept[place] = proof
             self._kept.move_to_end(place)
+            self._silent_until.pop(place, None)
             if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+                gone, _ = self._kept.popitem(last=False)
+                self._silent_until.pop(gone, None)
 
     def _half_used(self, proof: StatusList) -> bool:
         return self._now_ms() // 1000 * 2 >= proof.iat + proof.exp

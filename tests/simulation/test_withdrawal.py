@@ -146,6 +146,27 @@ def test_requester_gains_nothing_from_keeping_an_old_proof() -> None:
     play(story)
 
 
+def test_silent_home_node_delays_few_reads_and_then_stops_them() -> None:
+    """Within T its last proof serves, and not every read waits for a newer one."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+        town.network.partition({HALL})
+        # Half of its life the proof is shown as it is; then a newer one is due.
+        await town.sleep(MAX_AGE_S / 2)
+        times = []
+        for _ in range(10):
+            began = town.clock.now_ms()
+            assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+            times.append(town.clock.now_ms() - began)
+        assert max(times) < 6_000
+        assert sum(took > 1_000 for took in times) == 1
+
+    play(story)
+
+
 def test_withdrawal_counts_through_the_proof_where_the_word_did_not_arrive() -> None:
     """The holder was away when it was told, and the status list says so too."""
 

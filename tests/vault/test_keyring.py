@@ -43,6 +43,61 @@ def test_ciphertext_of_another_person_does_not_open(world: World) -> None:
         world.read(lambda c: world.vault.keyring.open(c, other, sealed, "place"))
 
 
+def _parsed(world: World, person: SubjectId, sealed: bytes, place: str) -> object:
+    keyring = world.vault.keyring
+    return world.read(lambda c: keyring.parsed(c, person, sealed, _as_list, place))
+
+
+def _as_list(document: bytes) -> list[bytes]:
+    return [document]
+
+
+def test_document_is_parsed_once_while_its_key_is_in_memory(world: World) -> None:
+    """What was opened with a key is kept beside it."""
+    person = world.person()
+    sealed = world.write(lambda c: world.vault.keyring.seal(c, person, b"x", "place"))
+    first = _parsed(world, person, sealed, "place")
+    assert first == [b"x"]
+    assert _parsed(world, person, sealed, "place") is first
+
+
+def test_parsed_document_does_not_hide_an_altered_or_moved_one(world: World) -> None:
+    """Other bytes, another place, another person: each is opened for itself."""
+    one, other = world.person("P-1"), world.person("P-2")
+    sealed = world.write(lambda c: world.vault.keyring.seal(c, one, b"x", "place"))
+    _parsed(world, one, sealed, "place")
+    altered = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    for person, row, place in (
+        (one, altered, "place"),
+        (one, sealed, "other"),
+        (other, sealed, "place"),
+    ):
+        with pytest.raises(CannotOpen):
+            _parsed(world, person, row, place)
+
+
+def test_parsed_document_is_gone_with_the_person(world: World) -> None:
+    """Erasure reaches the memory too."""
+    person = world.person()
+    sealed = world.write(lambda c: world.vault.keyring.seal(c, person, b"x", "place"))
+    _parsed(world, person, sealed, "place")
+    world.write(lambda c: world.vault.keyring.erase(c, person, NOW_MS))
+    with pytest.raises(Erased):
+        _parsed(world, person, sealed, "place")
+
+
+def test_few_parsed_documents_of_a_person_are_kept(world: World) -> None:
+    """A person with many consents does not fill the memory."""
+    person, keyring = world.person(), world.vault.keyring
+    rows = [
+        world.write(lambda c: keyring.seal(c, person, b"x", "place")) for _ in range(40)
+    ]
+    first = _parsed(world, person, rows[0], "place")
+    for row in rows[1:]:
+        _parsed(world, person, row, "place")
+    assert _parsed(world, person, rows[0], "place") is not first
+
+
 def test_key_row_moved_to_another_person_does_not_open(world: World) -> None:
     """A thief with write access cannot give one person another's key."""
     one, other = world.person("P-1"), world.person("P-2")
