@@ -14,6 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from federation.peers import Carrier
+from node.simulate.meddler import Meddle, give_back, take_over
 from protocol.answer import AnswerEnvelope, AnswerType
 from protocol.envelope import Envelope, Kind
 from protocol.hop import HopRecord
@@ -21,7 +22,6 @@ from protocol.ids import NodeId
 from protocol.problem import PROBLEM, ProblemBody, SignedProblem
 from protocol.problem_catalog import CATALOG
 from protocol.signature import sign
-from tests.simulation.meddler import Meddle, give_back, take_over
 from tests.simulation.town import (
     BROKER,
     CLINIC,

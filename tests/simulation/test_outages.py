@@ -14,11 +14,11 @@ from functools import partial
 import pytest
 
 from federation.peers import Carrier
+from node.simulate.meddler import take_over
 from protocol.answer import AnswerEnvelope, AnswerType
 from protocol.envelope import Envelope, Kind
 from protocol.errors import MachikuraError
 from protocol.ids import NodeId
-from tests.simulation.meddler import take_over
 from tests.simulation.town import (
     BROKER,
     CHECKUP,

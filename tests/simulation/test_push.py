@@ -9,11 +9,11 @@ from typing import Any
 from federation.exchange import About
 from federation.outcome import LinkLost
 from federation.peers import Carrier
+from node.simulate.meddler import give_back, take_over
 from protocol.envelope import Envelope, Kind
 from protocol.membership import DataClass
 from protocol.request import Push, Warrant, WireRecord
 from protocol.signature import digest_of
-from tests.simulation.meddler import give_back, take_over
 from tests.simulation.town import (
     BROKER,
     CHECKUP,

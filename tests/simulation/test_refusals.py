@@ -14,6 +14,7 @@ import pytest
 
 from federation.exchange import Refused
 from node.reader import HolderAnswer
+from node.simulate.federation import EVERYTHING
 from protocol.agreement import Terms
 from protocol.consent import Evidence
 from protocol.decision import HolderPolicy
@@ -21,7 +22,6 @@ from protocol.errors import MachikuraError
 from protocol.ids import NodeId, PurposeName
 from protocol.membership import DataClass, Role
 from protocol.problem_catalog import CATALOG
-from tests.simulation.federation import EVERYTHING
 from tests.simulation.town import (
     CHECKUP,
     CLINIC,

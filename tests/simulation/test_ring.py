@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from node.simulate.federation import EVERYTHING
 from protocol.agreement import Terms
 from protocol.membership import Role
-from tests.simulation.federation import EVERYTHING
 from tests.simulation.town import (
     HALL,
     MEDICAL,

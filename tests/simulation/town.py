@@ -18,41 +18,31 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-
-from federation.exchange import About, Answer, Refused, Target
+from federation.exchange import About, Answer, Refused
 from federation.simulation import Network, Weather, run
-from identity.accounts import Accounts, Details
 from identity.consent_store import ConsentEntry
-from identity.residents import Residents
-from identity.withdrawals import Told
-from node.api.drafts import NewConsent, draft_of
 from node.demo.canaries import spellings
-from node.keys import IDENTITY, INDEX
-from node.locator import Locator, Whereabouts
-from node.parts import Parts
-from node.reader import HolderAnswer, ReadRequest
+from node.locator import Locator
+from node.reader import HolderAnswer
 from node.residents import ResidentDesk
-from node.roles.holder import HolderDesk
-from node.roles.locations import LocationDesk
-from node.roles.provider import ProviderDesk
+from node.simulate.federation import Federation
+from node.simulate.people import RELEASED as RELEASED
+from node.simulate.people import TWO_FACTORS as TWO_FACTORS
+from node.simulate.people import People
+from node.simulate.people import Resident as Resident
+from node.simulate.people import outcome as outcome
+from node.simulate.people import said as said
 from protocol.answer import ReadResult
 from protocol.consent import Evidence
 from protocol.envelope import Kind
-from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
+from protocol.ids import DatasetTypeName, PurposeName, RecordId
 from protocol.membership import DataClass, Role
-from protocol.provision import ProvisionRecord
-from protocol.request import Query, Read, Warrant
+from protocol.request import Read, Warrant
 from protocol.signature import digest_of
 from protocol.suites import Suite
-from tests.simulation.federation import Federation
-from vault.keyring import SubjectId
-from vault.ledger import KeptConsent
-from vault.provisions import RefusalRecord
 from vault.queries import Held
 from vault.sealed_record import OpenRecord
 
@@ -67,32 +57,15 @@ CHECKUP = DatasetTypeName("health.checkup")
 PURCHASE = DatasetTypeName("shopping.purchase")
 TREATMENT = PurposeName("treatment")
 MEDICAL = ("medical-institution",)
-RELEASED = "released"
 DAY_S = 86_400
 MAX_AGE_S, SKEW_S = 60, 5
 """T and the clock skew that nodes allow, as in the default settings."""
 
-TWO_FACTORS = Evidence(level=2, method="password+totp")
 _MEMORY = Path("/dev/shm")  # Key files are synced to disk: a world has dozens.
 
 
-@dataclass(frozen=True)
-class Resident:
-    """Somebody with an account at a home node."""
-
-    home: str
-    account: str
-
-
-class Town:
-    """Three cities with their people."""
-
-    def __init__(self, federation: Federation) -> None:
-        """Nobody lives here before `build`."""
-        self.federation = federation
-        self.network = federation.network
-        self.clock = federation.clock
-        self.people: dict[str, Resident] = {}
+class Town(People):
+    """Three cities with their people; what is left out is the usual."""
 
     async def build(self) -> None:
         """Found the cities and admit every node; nothing runs yet."""
@@ -108,92 +81,27 @@ class Town:
         await world.agree("hoshino", "minato")
         await world.agree("yamanami", "minato")
 
-    # ------------------------------------------------------------------- parts
-
-    def parts(self, node: str) -> Parts:
-        """Return a node's parts."""
-        return self.federation.parts(node)
-
     def desk(self, home: str = HALL) -> ResidentDesk:
         """Return where residents act."""
-        found = self.parts(home).residents
-        assert found is not None
-        return found
+        return super().desk(home)
 
     def locator(self, home: str = HALL) -> Locator:
         """Return who asks for residents where their data is."""
-        found = self.parts(home).locator
-        assert found is not None
-        return found
-
-    def locations(self, node: str) -> LocationDesk:
-        """Return a holder's side of linking."""
-        found = self.parts(node).locations
-        assert found is not None
-        return found
-
-    def holder(self, node: str) -> HolderDesk:
-        """Return who answers reads."""
-        found = self.parts(node).holder
-        assert found is not None
-        return found
-
-    def provider(self, node: str) -> ProviderDesk:
-        """Return who pushes."""
-        found = self.parts(node).provider
-        assert found is not None
-        return found
-
-    def now(self) -> int:
-        """Seconds since 1970."""
-        return self.federation.now()
-
-    async def sleep(self, seconds: float) -> None:
-        """Let virtual time pass."""
-        await self.clock.sleep(seconds)
+        return super().locator(home)
 
     # --------------------------------------------------------------- residents
 
     async def register(
         self, login: str = "hanako", name: str = "山田花子", home: str = HALL
     ) -> Resident:
-        """Open an account, without the quarter of a second that a password costs."""
-        node = self.federation.nodes[home]
-        index = node.keys.secret(INDEX)
-        accounts = Accounts(
-            key=node.keys.secret(IDENTITY), index=index, entropy=node.chance
-        )
-        residents = Residents(accounts=accounts, index=index, entropy=node.chance)
-        account = await node.database.write(
-            lambda c: accounts.create(
-                c, Details(login=login, name=name), "no password", now=self.now()
-            )
-        )
-        await node.database.write(lambda c: residents.create(c, account))
-        self.people[login] = Resident(home, account)
-        return self.people[login]
-
-    async def link(self, resident: Resident, holder: str, local_id: str) -> object:
-        """Link a holder by one-time code."""
-        desk = self.desk(resident.home)
-        code = await desk.link_code(resident.account, NodeId(holder))
-        locations = self.locations(holder)
-        return await locations.claim(NodeId(resident.home), code, local_id)
+        """Open an account."""
+        return await super().register(login, name, home)
 
     async def store(
         self, node: str, local_id: str, content: dict[str, Any], name: str = CHECKUP
     ) -> RecordId:
         """Store one record of a person."""
-        parts = self.parts(node)
-        now_ms = parts.world.clock.now_ms()
-
-        def put(connection: Connection) -> RecordId:
-            subject = parts.vault.subjects.ensure_local(connection, local_id, now_ms)
-            return parts.vault.intake.store(
-                connection, name, subject, content, now_ms=now_ms
-            ).record
-
-        return await parts.database.write(put)
+        return await super().store(node, local_id, content, name)
 
     async def resident_with_checkups(
         self,
@@ -224,10 +132,7 @@ class Town:
             "ends": self.now() + 30 * DAY_S,
             **wish,
         }
-        parts = self.parts(resident.home)
-        asked = NewConsent.model_validate(values, strict=False)
-        draft = draft_of(asked, parts.vault.types, parts.now())
-        return await self.desk(resident.home).consent(resident.account, draft, evidence)
+        return await self.grant(resident, values, evidence)
 
     async def consent(self, resident: Resident, **wish: Any) -> str:
         """Give a consent and wait until every recipient has it."""
@@ -235,44 +140,6 @@ class Town:
         for recipient in entry.draft.recipients:
             await self.received(recipient, entry.consent.jti)
         return entry.consent.jti
-
-    async def received(self, node: str, consent: str, version: int = 1) -> KeptConsent:
-        """Wait until a node has a consent in this version or a later one."""
-
-        def there() -> bool:
-            kept = self.kept(node, consent)
-            return kept is not None and kept.consent.version >= version
-
-        await self.federation.until(there)
-        kept = self.kept(node, consent)
-        assert kept is not None
-        return kept
-
-    def kept(self, node: str, consent: str) -> KeptConsent | None:
-        """Return a consent as a node has received it."""
-        parts = self.parts(node)
-        return parts.database.read(lambda c: parts.vault.ledger.package(c, consent))
-
-    async def withdraw(
-        self, resident: Resident, consent: str, obligation: Any = "stop"
-    ) -> None:
-        """End a consent for good."""
-        desk = self.desk(resident.home)
-        await desk.withdraw(resident.account, consent, obligation)
-
-    def told(self, resident: Resident, consent: str) -> dict[str, Told]:
-        """Return who was told of a change, by party."""
-        told = self.desk(resident.home).told(resident.account, consent)
-        return {str(one.party): one for one in told}
-
-    async def acknowledged(
-        self, resident: Resident, consent: str, seconds: float = 60
-    ) -> None:
-        """Wait until everybody told has signed for it."""
-        await self.federation.until(
-            lambda: all(t.acknowledged for t in self.told(resident, consent).values()),
-            seconds,
-        )
 
     # --------------------------------------------------------------- exchanges
 
@@ -297,19 +164,7 @@ class Town:
         **wish: Any,
     ) -> list[HolderAnswer]:
         """Read from every holder concerned."""
-        request = ReadRequest(
-            DatasetTypeName(name), PurposeName(purpose), consent=consent, **wish
-        )
-        return await self.parts(node).reader.read(request)
-
-    async def ask(
-        self, node: str, target: Target | str, kind: Kind, query: Query, **more: Any
-    ) -> Answer | Refused:
-        """Carry out one exchange by hand."""
-        parts = self.parts(node)
-        if isinstance(target, str):
-            target = await parts.addressbook.target(NodeId(target))
-        return await parts.exchanges.ask(target, kind, query, **more)
+        return await super().read_all(node, consent, name, purpose, **wish)
 
     async def read_by_hand(
         self, node: str, warrant: Warrant, holder: str = CLINIC, **about: Any
@@ -339,60 +194,23 @@ class Town:
             home=kept.package.home,
         )
 
-    async def locate(self, resident: Resident, *, records: bool = False) -> Whereabouts:
-        """Ask everybody where a resident's data is."""
-        locator = self.locator(resident.home)
-        return await locator.locate(resident.account, records=records)
-
     async def push(
         self,
         consent: str,
         sender: str = CLINIC,
         recipient: str = FAR_CLINIC,
-        records: Sequence[RecordId] | None = None,
-        purpose: str = TREATMENT,
         name: str = CHECKUP,
+        purpose: str = TREATMENT,
+        records: Sequence[RecordId] | None = None,
     ) -> None:
         """Queue a push."""
-        await self.provider(sender).push(
-            consent=consent,
-            recipient=NodeId(recipient),
-            purpose=PurposeName(purpose),
-            dataset_type=DatasetTypeName(name),
-            records=None if records is None else tuple(records),
-        )
-
-    # ----------------------------------------------------------------- looking
-
-    def history(
-        self, node: str, role: str | None = None
-    ) -> list[ProvisionRecord | RefusalRecord]:
-        """Return every release, arrival and refusal that a node has written down."""
-        parts = self.parts(node)
-        rows = parts.database.read(
-            lambda c: parts.vault.provisions.between(c, 0, 1 << 50, 100_000)
-        )
-        return [row.record for row in rows if role in (None, row.record.role)]
-
-    def provisions(self, node: str, role: str = "provision") -> list[ProvisionRecord]:
-        """Return a node's releases, or its arrivals."""
-        found = self.history(node, role)
-        return [record for record in found if isinstance(record, ProvisionRecord)]
-
-    def refusals(self, node: str) -> list[RefusalRecord]:
-        """Return whom a node refused."""
-        return [r for r in self.history(node) if isinstance(r, RefusalRecord)]
+        await super().push(consent, sender, recipient, name, purpose, records)
 
     def records_of(
         self, node: str, subject: str, name: str = CHECKUP, *, held: Held = Held.BOTH
     ) -> list[OpenRecord]:
         """Return the records about a subject that may be used."""
-        parts = self.parts(node)
-        return parts.database.read(
-            lambda c: parts.vault.queries.of_subject(
-                c, SubjectId(subject), name, held=held
-            )
-        )
+        return super().records_of(node, subject, name, held=held)
 
 
 def checkup(number: int = 0, **more: Any) -> dict[str, Any]:
@@ -412,20 +230,6 @@ def result_of(answer: HolderAnswer) -> ReadResult:
     assert isinstance(answer.outcome, Answer), said(answer)
     assert isinstance(answer.outcome.result, ReadResult)
     return answer.outcome.result
-
-
-def outcome(asked: Answer | Refused) -> str:
-    """Return the code of a refusal, `released` for an answer."""
-    return RELEASED if isinstance(asked, Answer) else asked.refusal.code
-
-
-def said(answer: HolderAnswer) -> str:
-    """Return what a holder said: a code, or `released`."""
-    if isinstance(answer.outcome, Answer):
-        return RELEASED
-    if isinstance(answer.outcome, Refused):
-        return answer.outcome.refusal.code
-    return answer.outcome.code
 
 
 def hops_of(answer: HolderAnswer) -> list[str]:

@@ -2,7 +2,7 @@
 """A broker in hostile hands: it does as it likes with what it carries.
 
 The rest of the broker, and everybody else, is production code; only what goes out over
-one of its links, and what comes back, passes through the test's hands.
+one of its links, and what comes back, passes through the story's hands.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TypeAlias
 from federation.peers import Carrier
 from node.parts import Parts
 from protocol.envelope import Envelope, Kind
+from protocol.errors import Misuse
 from protocol.ids import NodeId
 
 Meddle: TypeAlias = Callable[[Carrier, bytes, int], Awaitable[bytes]]
@@ -33,7 +34,7 @@ class Meddler:
         return self._link.up
 
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
-        """Let the test decide."""
+        """Let the story decide."""
         return await self._meddle(self._link, payload, deadline_ms)
 
     def notify(self, payload: bytes) -> None:
@@ -57,7 +58,8 @@ def take_over(
         kind: only to those of this kind; None for all.
     """
     found = parts.peers.find(NodeId(node))
-    assert found is not None, f"no link to {node}"
+    if found is None:
+        raise Misuse(f"no link to {node}")
     peer, link = found
 
     async def choose(link: Carrier, payload: bytes, deadline_ms: int) -> bytes:
@@ -72,7 +74,7 @@ def take_over(
 def give_back(parts: Parts, node: str) -> None:
     """Let an honest link carry again."""
     found = parts.peers.find(NodeId(node))
-    assert found is not None
+    if found is None or not isinstance(found[1], Meddler):
+        raise Misuse(f"the link to {node} is honest")
     peer, link = found
-    assert isinstance(link, Meddler)
     parts.peers.remove(peer, link)

@@ -35,7 +35,7 @@ from node.schema import create_all
 from node.sqlite import driver, memory_engine
 from node.world import World
 from protocol.agreement import Agreement, AgreementBody, Party, Terms
-from protocol.errors import MachikuraError
+from protocol.errors import MachikuraError, Misuse
 from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, DataClass, Qualification, Role
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
@@ -50,6 +50,12 @@ EVERYTHING = Terms(
     transit=True,
     hop_limit=6,
 )
+
+
+class NotInTime(MachikuraError):
+    """What a story waited for did not come true."""
+
+    slug = "internal"
 
 
 _COMPILED: dict[Any, Any] = {}
@@ -433,7 +439,8 @@ class Federation:
     def authority(self, city: str) -> Authority:
         """Return a city's authority."""
         found = self.parts(f"{city}/broker").authority
-        assert found is not None
+        if found is None:
+            raise Misuse("the city's broker has no authority")
         return found
 
     def on_disk(self, node: str) -> bytes:
@@ -499,7 +506,7 @@ class Federation:
         started = self.clock.now_ms()
         while not true():
             if self.clock.now_ms() > started + seconds * 1000:
-                raise AssertionError(f"it did not come true within {seconds} s")
+                raise NotInTime(f"it did not come true within {seconds} s")
             waited_ms = self.clock.now_ms() - started
             await self.clock.sleep(0.05 if waited_ms < 3_000 else 2.0)
         return (self.clock.now_ms() - started) / 1000
