@@ -2,13 +2,14 @@
 """The mutual signed handshake that opens a link, as two state machines without I/O.
 
     dialer                                                     listener
-    hello {versions, suites, nonce, credentials}          ->
-                <-  answer {body {version, suite, nonce, credentials}, signature}
-    auth  {signature}                                     ->
-                                                          <-  done {}
+    hello {versions, suites, capabilities, nonce, credentials}   ->
+      <-  answer {body {version, suite, capabilities, nonce, credentials}, signature}
+    auth  {signature}                                            ->
+                                                                 <-  done {}
 
 Each message is canonical JSON of at most `MAX_HELLO_BYTES`. Either side may send
-`refused {code}` instead of its next message, and closes.
+`refused {code}` instead of its next message, and closes. What is offered and chosen is
+the matter of `federation.versions`.
 
 The listener signs `LISTENER_LABEL || SHA-256(hello, body, certificate)`, the dialer
 `DIALER_LABEL || SHA-256(that digest, listener's signature)`, parts prefixed with
@@ -19,7 +20,8 @@ their length. What each part holds off:
   so the listener's signature is over another digest than the dialer computes;
 - both *nonces* are in the digest: a replayed hello or answer meets a fresh nonce;
 - the *labels* differ: a signature reflected back at its maker is of the wrong role;
-- the *offer* is in the digest as sent: versions and suites cannot be taken out of it.
+- the *offer* and the *choice* are in the digest as sent: nothing can be taken out of
+  them to force an older version or to do without a capability.
 
 Who a peer is comes from its credentials alone, which the injected `LinkIdentity`
 judges. Credentials are public documents: they are sent before the peer is known.
@@ -30,23 +32,22 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
 import orjson
 
-from federation.ports import LinkError
+from federation.versions import (
+    MAX_OFFERS,
+    Abilities,
+    HandshakeRefused,
+    LinkTerms,
+)
 from protocol.errors import MachikuraError
-
-VERSIONS: Final = (1,)
-"""Versions of the link protocol that this code speaks."""
 
 MAX_HELLO_BYTES: Final = 65_536
 NONCE_BYTES: Final = 32
-MAX_OFFERS: Final = 16
-"""The most versions or suites that one hello may name."""
-
 LISTENER_LABEL: Final = b"machikura link listener\x00"
 DIALER_LABEL: Final = b"machikura link dialer\x00"
 
@@ -94,24 +95,12 @@ class LinkIdentity(Protocol):
         ...
 
 
-class HandshakeRefused(LinkError):
-    """A handshake that did not lead to a link.
-
-    Attributes:
-        slug: `malformed`, `too-large`, `unsupported-version`, `unsupported-suite`,
-            `bad-signature`, `loop` (the peer is ourselves), `wrong-peer` (not whom we
-            dialed), `link-busy`, `timeout`, or what judging the credentials raised.
-        by_peer: whether the peer refused us. Its word is not authenticated.
-    """
-
-    def __init__(self, slug: str, detail: str = "", *, by_peer: bool = False) -> None:
-        super().__init__(detail or slug)
-        self.slug = slug
-        self.by_peer = by_peer
-
-    def message(self) -> bytes:
-        """Returns what tells the peer; the code only, nothing about our state."""
-        return _dump({"type": "refused", "code": self.slug})
+def refusal(refused: HandshakeRefused) -> bytes:
+    """Returns what tells the peer: the code, and which versions we speak."""
+    message: dict[str, object] = {"type": "refused", "code": refused.slug}
+    if refused.versions:
+        message["versions"] = list(refused.versions)
+    return _dump(message)
 
 
 class DialerHandshake:
@@ -123,9 +112,8 @@ class DialerHandshake:
         identity: LinkIdentity,
         certificate_hash: bytes,
         nonce: bytes,
-        suites: Sequence[str],
+        abilities: Abilities,
         expected: str | None = None,
-        versions: Sequence[int] = VERSIONS,
     ) -> None:
         """Prepares the hello.
 
@@ -133,25 +121,26 @@ class DialerHandshake:
             identity: who we are, and whom we trust.
             certificate_hash: SHA-256 of the TLS certificate that the listener showed.
             nonce: `NONCE_BYTES` fresh random bytes.
-            suites: signature suites that we accept, the preferred first.
+            abilities: what we can speak.
             expected: the node that must answer; None when any trusted one may.
-            versions: link protocol versions that we speak.
         """
         self._identity = identity
         self._certificate_hash = certificate_hash
-        self._suites = suites
-        self._versions = versions
+        self._abilities = abilities
         self._expected = expected
         self._peer: PeerIdentity | None = None
-        self._hello = _dump(
-            {
-                "type": "hello",
-                "versions": list(versions),
-                "suites": list(suites),
-                "nonce": _encode(nonce),
-                "credentials": _encode(identity.credentials()),
-            }
-        )
+        self.terms = LinkTerms()
+        """What the link speaks, once the listener has answered."""
+        hello: dict[str, object] = {
+            "type": "hello",
+            "versions": list(abilities.versions),
+            "suites": list(abilities.suites),
+            "nonce": _encode(nonce),
+            "credentials": _encode(identity.credentials()),
+        }
+        if abilities.offers_capabilities:
+            hello["capabilities"] = sorted(abilities.capabilities)
+        self._hello = _dump(hello)
 
     def hello(self) -> bytes:
         """Returns the first message."""
@@ -166,10 +155,8 @@ class DialerHandshake:
         answer = _parse(message, "answer")
         body_bytes = _text(answer, "body").encode()
         body = _parse(body_bytes, "body")
-        if body.get("version") not in self._versions:
-            raise HandshakeRefused("unsupported-version")
-        if body.get("suite") not in self._suites:
-            raise HandshakeRefused("unsupported-suite")
+        chosen = (body.get(n) for n in ("version", "suite", "capabilities"))
+        terms = self._abilities.confirm(*chosen)
         _bytes(body, "nonce", NONCE_BYTES)
         peer = _judge(self._identity, _bytes(body, "credentials"))
         if self._expected is not None and peer.node != self._expected:
@@ -177,7 +164,7 @@ class DialerHandshake:
         digest = _digest(self._hello, body_bytes, self._certificate_hash)
         signature = _bytes(answer, "signature")
         _check(peer, LISTENER_LABEL + digest, signature)
-        self._peer = peer
+        self._peer, self.terms = peer, terms
         proof = self._identity.sign(DIALER_LABEL + _digest(digest, signature))
         return _dump({"type": "auth", "signature": _encode(proof)})
 
@@ -202,8 +189,7 @@ class ListenerHandshake:
         identity: LinkIdentity,
         certificate_hash: bytes,
         nonce: bytes,
-        suites: Sequence[str],
-        versions: Sequence[int] = VERSIONS,
+        abilities: Abilities,
     ) -> None:
         """Waits for a hello.
 
@@ -211,15 +197,15 @@ class ListenerHandshake:
             identity: who we are, and whom we trust.
             certificate_hash: SHA-256 of our own TLS certificate.
             nonce: `NONCE_BYTES` fresh random bytes.
-            suites: signature suites that we accept, the preferred first.
-            versions: link protocol versions that we speak.
+            abilities: what we can speak.
         """
         self._identity = identity
         self._certificate_hash = certificate_hash
         self._nonce = nonce
-        self._suites = suites
-        self._versions = versions
+        self._abilities = abilities
         self._peer: PeerIdentity | None = None
+        self.terms = LinkTerms()
+        """What the link speaks, once the dialer has greeted us."""
         self._signed = b""
 
     def greeted(self, message: bytes) -> bytes:
@@ -229,19 +215,21 @@ class ListenerHandshake:
             HandshakeRefused: anything is wrong; tell the peer.
         """
         hello = _parse(message, "hello")
-        version = self._choose_version(hello.get("versions"))
-        suite = self._choose_suite(hello.get("suites"))
+        version = self._abilities.choose_version(hello.get("versions"))
+        suite = self._abilities.choose_suite(hello.get("suites"))
+        self.terms = self._abilities.agree(version, hello.get("capabilities"))
         _bytes(hello, "nonce", NONCE_BYTES)
         self._peer = _judge(self._identity, _bytes(hello, "credentials"))
-        body = _dump(
-            {
-                "type": "body",
-                "version": version,
-                "suite": suite,
-                "nonce": _encode(self._nonce),
-                "credentials": _encode(self._identity.credentials()),
-            }
-        )
+        chosen: dict[str, object] = {
+            "type": "body",
+            "version": version,
+            "suite": suite,
+            "nonce": _encode(self._nonce),
+            "credentials": _encode(self._identity.credentials()),
+        }
+        if version > 1:
+            chosen["capabilities"] = sorted(self.terms.capabilities)
+        body = _dump(chosen)
         digest = _digest(message, body, self._certificate_hash)
         signature = self._identity.sign(LISTENER_LABEL + digest)
         self._signed = DIALER_LABEL + _digest(digest, signature)
@@ -268,24 +256,6 @@ class ListenerHandshake:
             raise HandshakeRefused("malformed", "auth before the hello")
         _check(self._peer, self._signed, _bytes(auth, "signature"))
         return self._peer, _dump({"type": "done"})
-
-    def _choose_version(self, offered: object) -> int:
-        """Returns the highest version that both sides speak."""
-        if not isinstance(offered, list) or len(offered) > MAX_OFFERS:
-            raise HandshakeRefused("malformed", "versions")
-        common = [version for version in self._versions if version in offered]
-        if not common:
-            raise HandshakeRefused("unsupported-version")
-        return max(common)
-
-    def _choose_suite(self, offered: object) -> str:
-        """Returns the first of our suites that the peer accepts as well."""
-        if not isinstance(offered, list) or len(offered) > MAX_OFFERS:
-            raise HandshakeRefused("malformed", "suites")
-        for suite in self._suites:
-            if suite in offered:
-                return suite
-        raise HandshakeRefused("unsupported-suite")
 
 
 def _judge(identity: LinkIdentity, credentials: bytes) -> PeerIdentity:
@@ -338,18 +308,22 @@ def _parse(message: bytes, kind: str) -> Mapping[str, object]:
     if not isinstance(value, dict) or canonical != message:
         raise HandshakeRefused("malformed", "not canonical")
     if value.get("type") == "refused":
-        _refused(value.get("code"))
+        _refused(value.get("code"), value.get("versions"))
     if value.get("type") != kind:
         raise HandshakeRefused("malformed", f"not a {kind}")
     return value
 
 
-def _refused(code: object) -> NoReturn:
-    """Passes the peer's refusal on, cut to what a slug may be."""
+def _refused(code: object, versions: object) -> NoReturn:
+    """Passes the peer's refusal on, cut to what a slug and a version may be."""
     slug = code if isinstance(code, str) else ""
     if not (slug.replace("-", "").isalpha() and slug.isascii() and len(slug) <= 64):
         slug = "malformed"
-    raise HandshakeRefused(slug, f"the peer refused: {slug}", by_peer=True)
+    detail = f"the peer refused: {slug}"
+    if isinstance(versions, list) and all(type(v) is int for v in versions):
+        # Only words for the operator: a refusal is not signed.
+        detail += f"; it speaks {versions[:MAX_OFFERS]}"
+    raise HandshakeRefused(slug, detail, by_peer=True)
 
 
 def _text(message: Mapping[str, object], name: str) -> str:

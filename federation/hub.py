@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from federation.handshake import (
     NONCE_BYTES,
     DialerHandshake,
-    HandshakeRefused,
     LinkIdentity,
     ListenerHandshake,
     PeerIdentity,
+    refusal,
 )
 from federation.limits import LinkLimits
 from federation.link import Link, NoticeHandler, RequestHandler
 from federation.ports import Clock, Entropy, LinkError, Pipe, PipeClosed
+from federation.versions import Abilities, HandshakeRefused, LinkTerms
 
 _logger = logging.getLogger(__name__)
 
-SUITES = ("hybrid", "strict")
-"""What a default hub accepts, the preferred first."""
+DEFAULT_ABILITIES = Abilities(suites=("hybrid", "strict"))
+"""What a default hub can speak."""
 
 UpObserver: TypeAlias = Callable[[Link], None]
 DownObserver: TypeAlias = Callable[[Link, str], None]
@@ -59,7 +60,7 @@ class LinkHub:
         entropy: Entropy,
         on_request: RequestHandler,
         on_notice: NoticeHandler | None = None,
-        suites: Sequence[str] = SUITES,
+        abilities: Abilities = DEFAULT_ABILITIES,
         limits: HubLimits | None = None,
         link_limits: LinkLimits | None = None,
         tap: Callable[[bytes], None] | None = None,
@@ -72,7 +73,7 @@ class LinkHub:
             entropy: for nonces.
             on_request: answers requests on every link.
             on_notice: takes notices on every link.
-            suites: signature suites that we accept, the preferred first.
+            abilities: versions, suites and capabilities that we can speak.
             limits: over all links.
             link_limits: of each link.
             tap: is given every byte string received after and during handshakes.
@@ -82,7 +83,7 @@ class LinkHub:
         self._entropy = entropy
         self._on_request = on_request
         self._on_notice = on_notice
-        self._suites = tuple(suites)
+        self._abilities = abilities
         self._limits = limits or HubLimits()
         self._link_limits = link_limits or LinkLimits()
         self._tap = tap
@@ -125,7 +126,7 @@ class LinkHub:
             identity=self._identity,
             certificate_hash=pipe.certificate_hash,
             nonce=self._entropy.token_bytes(NONCE_BYTES),
-            suites=self._suites,
+            abilities=self._abilities,
             expected=expected,
         )
 
@@ -134,7 +135,8 @@ class LinkHub:
             await pipe.send(handshake.answered(await self._receive(pipe)))
             return self._current(handshake.done(await self._receive(pipe)))
 
-        return self._open(pipe, await self._bounded(pipe, shake()), dialed=True)
+        peer = await self._bounded(pipe, shake())
+        return self._open(pipe, peer, handshake.terms, dialed=True)
 
     async def accept(self, pipe: Pipe) -> Link:
         """Opens a link over a pipe that a peer has connected.
@@ -150,7 +152,7 @@ class LinkHub:
             identity=self._identity,
             certificate_hash=pipe.certificate_hash,
             nonce=self._entropy.token_bytes(NONCE_BYTES),
-            suites=self._suites,
+            abilities=self._abilities,
         )
 
         async def shake() -> PeerIdentity:
@@ -169,7 +171,7 @@ class LinkHub:
             peer = await self._bounded(pipe, shake())
         finally:
             self._handshakes -= 1
-        return self._open(pipe, peer, dialed=False)
+        return self._open(pipe, peer, handshake.terms, dialed=False)
 
     async def serve(self, pipe: Pipe) -> None:
         """Accepts a link and returns when it has ended, or could not be opened."""
@@ -212,7 +214,7 @@ class LinkHub:
         """Sends a refusal to a peer that may not be listening."""
         try:
             async with asyncio.timeout(self._link_limits.close_grace_s):
-                await pipe.send(refused.message())
+                await pipe.send(refusal(refused))
         except (PipeClosed, TimeoutError):
             _logger.debug("the peer did not wait for the refusal")
 
@@ -229,11 +231,14 @@ class LinkHub:
             raise HandshakeRefused("expired", f"credentials of {peer.node}")
         return peer
 
-    def _open(self, pipe: Pipe, peer: PeerIdentity, *, dialed: bool) -> Link:
+    def _open(
+        self, pipe: Pipe, peer: PeerIdentity, terms: LinkTerms, *, dialed: bool
+    ) -> Link:
         """Starts the link and tells the observers."""
         link = Link(
             pipe,
             peer=peer,
+            terms=terms,
             dialed=dialed,
             clock=self._clock,
             on_request=self._on_request,

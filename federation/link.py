@@ -36,6 +36,7 @@ from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.pending import Pending
 from federation.ports import Clock, Payload, Pipe, PipeClosed
 from federation.serving import Notices, Requests
+from federation.versions import LinkTerms
 from federation.writer import PacketWriter, size_of
 
 _logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ NoticeHandler: TypeAlias = Callable[["Link", bytes], Awaitable[None]]
 """Takes one notice. Notices of a link are handled one by one, in the order sent."""
 
 _STREAMS: Final = 2**32
+_PLAIN: Final = LinkTerms()
 
 _CLOSE_CODES: Final = {
     "closed": 0,
@@ -68,6 +70,7 @@ class Link:
     Attributes:
         peer: whom the handshake has established.
         dialed: whether this side dialed.
+        terms: version and capabilities that both sides speak.
         counters: what was carried so far.
     """
 
@@ -77,6 +80,7 @@ class Link:
         *,
         peer: PeerIdentity,
         dialed: bool,
+        terms: LinkTerms = _PLAIN,
         clock: Clock,
         on_request: RequestHandler,
         on_notice: NoticeHandler | None = None,
@@ -90,6 +94,7 @@ class Link:
             pipe: owned by the link from now on.
             peer: whom the handshake has established.
             dialed: whether this side dialed: it then uses the odd stream numbers.
+            terms: version and capabilities that the handshake has settled.
             clock: for deadlines and for the end of the peer's credentials.
             on_request: answers the peer's requests.
             on_notice: takes the peer's notices; without it they are dropped.
@@ -99,6 +104,7 @@ class Link:
         """
         self.peer = peer
         self.dialed = dialed
+        self.terms = terms
         self.counters = LinkCounters()
         self._pipe = pipe
         self._clock = clock

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from federation.versions import VERSIONS
 from protocol.ids import CityId, MunicipalCode, NodeId
 from protocol.membership import Role
 from protocol.suites import Suite
@@ -140,6 +141,9 @@ class TrustTable(Table):
     )
     skew_s: Annotated[int, Field(ge=0, le=300)] = setting(
         5, "How far two clocks may differ.", unit="s"
+    )
+    oldest_link_version: Annotated[int, Field(ge=1, le=VERSIONS[-1])] = setting(
+        1, "Oldest link version spoken; raise it once all peers are up to date."
     )
     status_max_age_s: Positive = setting(
         60, "Greatest age of a freshness proof; bounds a withdrawal's delay.", unit="s"

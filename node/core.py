@@ -18,6 +18,8 @@ from federation.hub import HubLimits, LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link
 from federation.peers import Peer
+from federation.versions import VERSIONS, Abilities
+from node.config import Settings
 from node.parts import Parts
 from protocol.errors import MachikuraError, Malformed, Misuse
 from protocol.ids import NodeId
@@ -38,9 +40,7 @@ class Core:
             entropy=world.entropy,
             on_request=self._on_request,
             on_notice=self._on_notice,
-            suites=tuple(
-                sorted(parts.settings.accepts, key=lambda s: s is not settings.suite)
-            ),
+            abilities=_abilities(settings),
             limits=HubLimits(),
             link_limits=LinkLimits(
                 max_requests_out=settings.limits.link_requests_out,
@@ -220,6 +220,15 @@ class Core:
             self._jobs.remove(task)
         if not task.cancelled() and task.exception() is not None:
             _logger.error("a job has ended", exc_info=task.exception())
+
+
+def _abilities(settings: Settings) -> Abilities:
+    """Return what our links can speak, the own suite first."""
+    oldest = settings.trust.oldest_link_version
+    return Abilities(
+        suites=tuple(sorted(settings.accepts, key=lambda s: s is not settings.suite)),
+        versions=tuple(version for version in VERSIONS if version >= oldest),
+    )
 
 
 def _peer_of(link: Link) -> Peer:

@@ -9,12 +9,14 @@ number 0 is never `false`, the text "1" is never a number.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from protocol.canonical import canonical, parse_canonical
-from protocol.errors import Expired, Malformed, NotYetValid
+from protocol.errors import Expired, Malformed, NotYetValid, UnsupportedVersion
 
 Seconds: TypeAlias = Annotated[int, Field(ge=0, le=2**40)]
 """Whole seconds since 1970, UTC (NumericDate of RFC 7519)."""
@@ -51,18 +53,43 @@ class Document(BaseModel):
         """Read canonical bytes.
 
         Raises:
+            UnsupportedVersion: it names a version, or a kind of query, that came
+                later than this code. Whatever else is odd in it then is no fault.
             Malformed: not canonical, or a member missing, of wrong type or range.
         """
         parse_canonical(data, max_bytes)
         try:
             decoded: Self = cls.__pydantic_validator__.validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            # Both can hold the peer's own words, of any length.
-            detail = f"{cls.__name__}: {place[:96]}: {first['msg'][:160]}"
-            raise Malformed(detail) from error
+            raise _refused(cls.__name__, error) from error
         return decoded
+
+
+_AGES = {
+    "less_than_equal": "v",
+    "literal_error": "schema_version",
+    "union_tag_invalid": "query",
+}
+"""How an unknown one fails of the members that say of which age a document is."""
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+
+def _newer(error: ErrorDetails) -> bool:
+    """Tell whether a member names what may have come later than this code."""
+    tag = str(error.get("ctx", {}).get("tag", "name"))
+    named = error["loc"][-1:] == (_AGES.get(error["type"]),)
+    return named and _NAME.fullmatch(tag) is not None
+
+
+def _refused(name: str, error: ValidationError) -> Malformed | UnsupportedVersion:
+    """Return what is wrong with a document; an unknown version comes first."""
+    errors = error.errors(include_url=False, include_input=False)
+    first = next((e for e in errors if _newer(e)), errors[0])
+    kind = UnsupportedVersion if _newer(first) else Malformed
+    place = ".".join(str(part) for part in first["loc"])
+    # Both can hold the peer's own words, of any length.
+    return kind(f"{name}: {place[:96]}: {first['msg'][:160]}")
 
 
 class Claims(Document):

@@ -28,6 +28,7 @@ from protocol.errors import (
     TooLarge,
     UnknownKey,
     UnsupportedSuite,
+    UnsupportedVersion,
     WrongIssuer,
     WrongType,
 )
@@ -76,6 +77,19 @@ class SingleKey:
 def typ_of(kind: str) -> str:
     """Return the JWS `typ` of a kind of document."""
     return f"machikura-{kind}+jws"
+
+
+def _other_type(typ: str, kind: str) -> WrongType | UnsupportedVersion:
+    """Return why a `typ` is not the one of this kind.
+
+    What an older party would read in another way is the same kind with a number,
+    `machikura-<kind>.2+jws`: an older party then says which of the two has to be
+    brought up to date.
+    """
+    stem, _, number = typ.removesuffix("+jws").rpartition(".")
+    if stem == f"machikura-{kind}" and number.isdecimal() and len(number) <= 4:
+        return UnsupportedVersion(f"version {number} of a {kind} document, not 1")
+    return WrongType(f"expected a {kind} document")
 
 
 def digest_of(data: bytes) -> str:
@@ -175,6 +189,7 @@ class Received:
 
         Raises:
             TooLarge, Malformed, WrongType, UnsupportedSuite: as named.
+            UnsupportedVersion: this kind of document, in a version to come.
         """
         if len(token) > max_bytes:
             raise TooLarge(f"signed document of {len(token)} bytes, limit {max_bytes}")
@@ -185,7 +200,7 @@ class Received:
         payload, _, signature = rest.partition(b".")
         header = _header(protected)
         if header["typ"] != typ_of(kind):
-            raise WrongType(f"expected a {kind} document")
+            raise _other_type(header["typ"], kind)
         if header["alg"] not in _ALGORITHMS:
             raise UnsupportedSuite("unknown signature algorithm")
         if len(header) != len(_MEMBERS) + len(extra) or not extra <= header.keys():

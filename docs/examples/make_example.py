@@ -56,6 +56,7 @@ from docs.examples.parties import (
 )
 from federation import frames
 from federation.handshake import DialerHandshake, ListenerHandshake, PeerIdentity
+from federation.versions import Abilities
 from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, ReadResult
 from protocol.canonical import b64url, unb64url
 from protocol.consent import open_ticket
@@ -72,6 +73,7 @@ from protocol.signature import digest_of, sign
 from protocol.suites import VerifyingKey
 
 CONTENT = '{"date":"2026-03-02","height_cm":162.5,"weight_kg":55.0}'
+ABILITIES = Abilities(suites=("hybrid", "strict"), capabilities=frozenset({"example"}))
 FILE = Path(__file__).with_name("exchange.json")
 # ------------------------------------------------------------------- one exchange
 
@@ -257,14 +259,14 @@ def handshake() -> dict[str, str]:
         identity=LinkParty(PHARMACY, NEAR, credentials(PHARMACY)),
         certificate_hash=certificate,
         nonce=seed("dialer nonce", 32),
-        suites=("hybrid", "strict"),
+        abilities=ABILITIES,
         expected=NEAR,
     )
     listener = ListenerHandshake(
         identity=LinkParty(NEAR, PHARMACY, shown),
         certificate_hash=certificate,
         nonce=seed("listener nonce", 32),
-        suites=("hybrid", "strict"),
+        abilities=ABILITIES,
     )
     answer = listener.greeted(dialer.hello())
     auth = dialer.answered(answer)

@@ -18,6 +18,8 @@ class LinkStatus(Request):
 
     peer: str
     dialed: bool
+    version: int
+    capabilities: list[str]
     rtt_ms: float | None
 
 
@@ -142,6 +144,8 @@ def register(registry: Registry, *, core: Core, checks: Checks) -> None:
                 LinkStatus(
                     peer=link.peer.node,
                     dialed=link.dialed,
+                    version=link.terms.version,
+                    capabilities=sorted(link.terms.capabilities),
                     rtt_ms=link.counters.rtt_ms,
                 )
                 for link in core.links.links

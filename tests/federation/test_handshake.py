@@ -16,12 +16,13 @@ from federation.handshake import (
     LISTENER_LABEL,
     MAX_HELLO_BYTES,
     DialerHandshake,
-    HandshakeRefused,
     ListenerHandshake,
 )
+from federation.handshake import refusal as told
 from federation.hub import HubLimits
 from federation.ports import Pipe, PipeClosed
 from federation.simulation import Network, run
+from federation.versions import Abilities, HandshakeRefused
 from federation.virtual import START_MS
 from tests.federation.parties import (
     TrustingIdentity,
@@ -41,7 +42,8 @@ def dialer(
     certificate: bytes = CERTIFICATE,
     nonce: bytes = b"d" * 32,
     suites: Sequence[str] = ("hybrid",),
-    versions: Sequence[int] = (1,),
+    versions: Sequence[int] = (1, 2),
+    capabilities: Sequence[str] = (),
     expected: str | None = "hoshino/broker",
 ) -> DialerHandshake:
     """Returns the clinic, which dials the broker."""
@@ -49,8 +51,7 @@ def dialer(
         identity=identity,
         certificate_hash=certificate,
         nonce=nonce,
-        suites=suites,
-        versions=versions,
+        abilities=Abilities(tuple(suites), tuple(versions), frozenset(capabilities)),
         expected=expected,
     )
 
@@ -61,15 +62,15 @@ def listener(
     certificate: bytes = CERTIFICATE,
     nonce: bytes = b"l" * 32,
     suites: Sequence[str] = ("hybrid",),
-    versions: Sequence[int] = (1,),
+    versions: Sequence[int] = (1, 2),
+    capabilities: Sequence[str] = (),
 ) -> ListenerHandshake:
     """Returns the broker, which listens."""
     return ListenerHandshake(
         identity=identity,
         certificate_hash=certificate,
         nonce=nonce,
-        suites=suites,
-        versions=versions,
+        abilities=Abilities(tuple(suites), tuple(versions), frozenset(capabilities)),
     )
 
 
@@ -207,7 +208,7 @@ def test_highest_common_version_is_chosen() -> None:
 def test_no_common_version_is_refused() -> None:
     """A listener from another age says so."""
     with refusal("unsupported-version"):
-        listener(versions=(2,)).greeted(dialer().hello())
+        listener(versions=(3,)).greeted(dialer().hello())
 
 
 def test_no_common_suite_is_refused() -> None:
@@ -219,7 +220,10 @@ def test_no_common_suite_is_refused() -> None:
 @pytest.mark.parametrize(
     ("member", "value", "slug"),
     [
-        ("version", 2, "unsupported-version"),
+        ("version", 3, "unsupported-version"),
+        ("version", True, "unsupported-version"),
+        ("capabilities", ["not-offered"], "malformed"),
+        ("capabilities", "all", "malformed"),
         ("suite", "none", "unsupported-suite"),
         ("nonce", "short", "malformed"),
     ],
@@ -242,13 +246,88 @@ def test_offer_that_was_cut_on_the_way_is_noticed() -> None:
         near.answered(far.greeted(altered(near.hello(), suites=["strict"])))
 
 
+@pytest.mark.parametrize(
+    ("near", "far", "spoken"),
+    [((1, 2), (1, 2), 2), ((1,), (1, 2), 1), ((1, 2), (1,), 1), ((1, 2, 9), (2, 3), 2)],
+)
+def test_highest_common_version_is_spoken(
+    near: tuple[int, ...], far: tuple[int, ...], spoken: int
+) -> None:
+    """Both sides say so, whichever of them is the older."""
+    calling, called = dialer(versions=near), listener(versions=far)
+    calling.answered(called.greeted(calling.hello()))
+    assert calling.terms.version == called.terms.version == spoken
+
+
+def test_common_capabilities_are_in_force_and_unknown_ones_ignored() -> None:
+    """Each side may have features that the other has never heard of."""
+    near = dialer(capabilities=("evidence", "from-tomorrow"))
+    far = listener(capabilities=("evidence", "of-our-own"))
+    near.answered(far.greeted(near.hello()))
+    assert near.terms.capabilities == far.terms.capabilities == {"evidence"}
+
+
+def test_version_one_has_no_capabilities() -> None:
+    """Its messages have the members of version 1 and no other."""
+    near, far = dialer(versions=(1,), capabilities=("a",)), listener(capabilities="a")
+    answer = far.greeted(near.hello())
+    near.answered(answer)
+    assert "capabilities" not in members(near.hello())
+    assert "capabilities" not in members(cast(str, members(answer)["body"]).encode())
+    assert near.terms.capabilities == far.terms.capabilities == frozenset()
+
+
+@pytest.mark.parametrize(
+    "weaker", [{"versions": [1]}, {"capabilities": []}, {"versions": [2]}]
+)
+def test_downgrade_of_the_offer_is_noticed(weaker: dict[str, object]) -> None:
+    """The attack: take the newer version, or a capability, out of the hello."""
+    near, far = dialer(capabilities=("evidence",)), listener(capabilities=("evidence",))
+    answer = far.greeted(altered(near.hello(), **weaker))
+    with refusal("bad-signature"):
+        near.answered(answer)
+
+
+@pytest.mark.parametrize("weaker", [{"version": 1}, {"capabilities": []}])
+def test_downgrade_of_the_choice_is_noticed(weaker: dict[str, object]) -> None:
+    """The attack: rewrite what the listener chose."""
+    near, far = dialer(capabilities=("evidence",)), listener(capabilities=("evidence",))
+    with refusal("bad-signature"):
+        near.answered(altered_body(far.greeted(near.hello()), **weaker))
+
+
+def test_downgrade_is_noticed_by_the_listener_too() -> None:
+    """The attack: a dialer that does not look is not led to less without notice."""
+    near, far = dialer(capabilities=("evidence",)), listener(capabilities=("evidence",))
+    far.greeted(altered(near.hello(), versions=[1]))
+    auth = near.answered(listener(capabilities=("evidence",)).greeted(near.hello()))
+    with refusal("bad-signature"):
+        far.authenticated(auth)
+
+
+@pytest.mark.parametrize(
+    "offered", ["all", ["A"], [1], [["a"]], ["a" * 64], ["a"] * 65, {"a": 1}]
+)
+def test_offer_that_is_no_list_of_names_is_refused(offered: object) -> None:
+    """The attack: feed the negotiation something else than names."""
+    with refusal("malformed"):
+        listener().greeted(altered(dialer().hello(), capabilities=offered))
+
+
+def test_true_is_not_version_one() -> None:
+    """The attack: a value that one language takes for 1 and another does not."""
+    with refusal("unsupported-version"):
+        listener().greeted(altered(dialer().hello(), versions=[True]))
+
+
 def test_refusal_reaches_the_peer_as_its_code() -> None:
     """Each side learns why the other hung up."""
     with pytest.raises(HandshakeRefused) as ours:
-        listener(versions=(2,)).greeted(dialer().hello())
+        listener(versions=(3,)).greeted(dialer().hello())
     with pytest.raises(HandshakeRefused) as theirs:
-        dialer().answered(ours.value.message())
+        dialer().answered(told(ours.value))
     assert (theirs.value.slug, theirs.value.by_peer) == ("unsupported-version", True)
+    assert "it speaks [3]" in str(theirs.value)
 
 
 def test_code_of_a_refusal_is_never_more_than_a_code() -> None:
@@ -295,10 +374,10 @@ def test_hello_that_is_not_canonical_json_is_refused(hello: bytes) -> None:
 @pytest.mark.parametrize(
     ("canonical", "otherwise"),
     [
-        (b'{"credentials"', b'{"credentials":"aG9zaGluby9ldmls","credentials"'),
+        (b'"credentials"', b'"credentials":"aG9zaGluby9ldmls","credentials"'),
         (b",", b", "),
         (b'"hello"', b'"hell\\u006f"'),
-        (b"[1]", b"[1e0]"),
+        (b"[1,2]", b"[1e0,2]"),
     ],
 )
 def test_good_hello_in_another_form_is_refused(

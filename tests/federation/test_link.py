@@ -19,6 +19,7 @@ from federation.link import Link, NoticeHandler, RequestHandler
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.ports import Payload, Pipe
 from federation.simulation import Network, run
+from federation.versions import Abilities
 from federation.virtual import START_MS
 from tests.federation.parties import (
     TrustingIdentity,
@@ -106,7 +107,7 @@ async def raw_peer(network: Network, listener: LinkHub) -> tuple[RawPeer, Link]:
         identity=TrustingIdentity(NEAR),
         certificate_hash=pipe.certificate_hash,
         nonce=bytes(32),
-        suites=("hybrid",),
+        abilities=Abilities(suites=("hybrid",)),
     )
     await pipe.send(handshake.hello())
     await pipe.send(handshake.answered(await pipe.receive()))

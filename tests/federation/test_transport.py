@@ -20,7 +20,6 @@ from cryptography.x509.oid import NameOID
 
 from federation.dialer import BackoffPolicy, Dialer, DialTarget
 from federation.frames import MAX_PACKET_BYTES
-from federation.handshake import HandshakeRefused
 from federation.hub import HubLimits, LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link
@@ -37,6 +36,7 @@ from federation.transport import (
     serve_links,
     server_tls,
 )
+from federation.versions import HandshakeRefused
 from federation.virtual import SeededEntropy, VirtualClock
 from tests.federation.parties import MemoryStore, TrustingIdentity, echo
 

@@ -65,7 +65,6 @@ def test_consent_does_not_name_the_person() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema_version": "machikura-consent-2"},
         {"version": 0},
         {"state": "expired"},
         {"recipients": ["any"]},

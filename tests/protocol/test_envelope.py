@@ -224,7 +224,7 @@ def test_long_envelope_is_refused_unread() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": 2},
+        {"v": 0},
         {"v": True},
         {"id": "not-a-uuid"},
         {"kind": "steal"},
@@ -252,6 +252,15 @@ def test_member_of_the_header_out_of_range_is_refused(
     members = {**header().model_dump(mode="json", exclude_none=True), **change}
     with pytest.raises(Malformed, match="RoutingHeader"):
         RoutingHeader.decode(canonical(members))
+
+
+def test_header_of_a_newer_version_is_refused_as_such() -> None:
+    """Also where its other members are none that this version has."""
+    members = {**header().model_dump(mode="json", exclude_none=True), "v": 2}
+    with pytest.raises(UnsupportedVersion, match="RoutingHeader: v"):
+        RoutingHeader.decode(canonical(members))
+    with pytest.raises(UnsupportedVersion):
+        RoutingHeader.decode(canonical({**members, "kind": "divine", "hops": "all"}))
 
 
 def test_header_without_dataset_is_valid() -> None:

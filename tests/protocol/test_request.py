@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from protocol.canonical import b64url, canonical
-from protocol.errors import Malformed
+from protocol.errors import Malformed, UnsupportedVersion
 from protocol.request import Body, Query
 from tests.protocol.exchanges import CHECKUP, EXCHANGE, HOLDER, RECORDS, body
 
@@ -63,11 +63,17 @@ def test_whole_request_is_read_back() -> None:
     assert Body.decode(sent.encode()) == sent
 
 
-@pytest.mark.parametrize("op", ["", "READ", "delete", None, 1, ["read"], {}])
-def test_unknown_query_is_refused(op: object) -> None:
-    """A query of a newer protocol is not guessed at."""
+@pytest.mark.parametrize("op", ["", "READ", "a b", None, 1, ["read"], {}])
+def test_query_whose_name_is_none_is_refused(op: object) -> None:
+    """What cannot be a name is nobody's query."""
     with pytest.raises(Malformed):
         decode({"op": op})
+
+
+def test_query_of_a_newer_protocol_is_refused_as_such() -> None:
+    """It is not guessed at, and the asker learns which side is the older."""
+    with pytest.raises(UnsupportedVersion, match="query"):
+        decode({"op": "delete"})
 
 
 def test_query_without_a_name_is_refused() -> None:

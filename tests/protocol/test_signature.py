@@ -13,6 +13,7 @@ from protocol.errors import (
     TooLarge,
     UnknownKey,
     UnsupportedSuite,
+    UnsupportedVersion,
     WrongIssuer,
     WrongType,
 )
@@ -98,6 +99,16 @@ def test_document_of_another_kind_is_refused() -> None:
     token = sign(signing(CLINIC), "status-list", claims()).token
     with pytest.raises(WrongType):
         Received.parse(token, KIND)
+
+
+def test_newer_version_of_a_kind_is_refused_as_such() -> None:
+    """The reader learns that it is the older of the two, not that a document is odd."""
+    newer = with_header(header(typ="machikura-consent.2+jws"))
+    with pytest.raises(UnsupportedVersion, match="version 2 of a consent document"):
+        Received.parse(newer, KIND)
+    for typ in ("machikura-status-list.2+jws", "machikura-consent.x+jws"):
+        with pytest.raises(WrongType):
+            Received.parse(with_header(header(typ=typ)), KIND)
 
 
 def test_kind_is_part_of_what_is_signed() -> None:

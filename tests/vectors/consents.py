@@ -71,9 +71,13 @@ def consents() -> Iterable[Case]:
         ("purpose with a wildcard", {"purposes": ["*"]}),
         ("status index beyond the block", {"status": {"list": 3, "index": 1024}}),
         ("unknown operation", {"operations": ["sell"]}),
-        ("version of another schema", {"schema_version": "machikura-consent-2"}),
     ):
         yield fails(name, given(resign(token, CONSENT, home, **changes)), "malformed")
+    yield fails(
+        "version of another schema",
+        given(resign(token, CONSENT, home, schema_version="machikura-consent-2")),
+        "unsupported-version",
+    )
     yield passes(
         "member of a newer version is ignored",
         given(resign(token, CONSENT, home, zeal=1)),
