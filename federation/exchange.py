@@ -20,9 +20,10 @@ from typing import Protocol, TypeVar
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.relay import check_times
 from federation.replay import SeenIds
+from federation.sessions import KeptWarrants, Offers, Sessions
 from protocol import hop
 from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Result
-from protocol.canonical import b64url, unb64url
+from protocol.canonical import unb64url
 from protocol.envelope import Address, Envelope, Kind, RoutingHeader
 from protocol.errors import (
     MachikuraError,
@@ -43,6 +44,7 @@ from protocol.sealed import (
     open_answer,
     seal_answer,
 )
+from protocol.session import NONCE_BYTES
 from protocol.signature import Owner, Received, Signed, SingleKey, digest_of, sign
 from protocol.suites import Signer, VerifyingKey
 
@@ -57,6 +59,9 @@ class Trust(Protocol):
 
     def verify_broker(self, membership: str, now: int) -> Membership:
         """Return the broker's membership, under its city's operating key, or raise."""
+
+    def key_directory_for(self, membership: Membership) -> SingleKey:
+        """Return the key directory that holds this member's key, and no other."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,14 @@ class Endpoint:
     observe: Callable[[str, str], None] = lambda op, code: None
     tap: Callable[[bytes], None] = lambda opened: None
     _seen: SeenIds = field(default_factory=SeenIds)
+    _offers: Offers = field(init=False)
+    _sessions: Sessions = field(init=False)
+    _warrants: KeptWarrants = field(default_factory=KeptWarrants)
+
+    def __post_init__(self) -> None:
+        """Start without sessions."""
+        self._sessions = Sessions(self.entropy)
+        self._offers = Offers(self.limits.skew_ms // 1000, self.tap)
 
     def on(self, handlers: Mapping[str, Handler]) -> None:
         """Offer more kinds of query."""
@@ -265,10 +278,13 @@ class Endpoint:
             deadline_ms=started + (timeout_ms or self.limits.deadline_ms),
         )
         response_key = self.entropy(RESPONSE_KEY_BYTES)
-        body = Body(
-            sender=self.credentials(), response_key=b64url(response_key), query=query
+        envelope = Envelope.seal(
+            header,
+            Body(response_key, query).encode(),
+            self._sessions.with_party(target, self.credentials(), started // 1000),
+            self.signer,
+            self.entropy(NONCE_BYTES),
         )
-        envelope = Envelope.seal(header, body.encode(), target.sealing, self.signer)
         payload = envelope.pack()
         if len(payload) > self.limits.max_request_bytes:
             raise Misuse("the request is larger than an exchange may be")
@@ -411,13 +427,16 @@ class Endpoint:
                 raise _Turned("token-invalid", "unknown member key")
             signer, opening, issuer = secret.signer, secret.opening, self.node.city
         envelope.check_body()
-        opened = envelope.open(opening)
+        session = self._offers.open(envelope, opening, now_ms // 1000)
+        opened = envelope.open(session)
         self.tap(opened)
-        body = Body.decode(opened, limits.max_request_bytes)
+        body = Body.decode(opened, limits.max_request_bytes, self._warrants.read)
+        shown = session.offer.sender
         sender = self.trust.verify_sender(
-            body.sender.membership, body.sender.operating, now_ms // 1000
+            shown.membership, shown.operating, now_ms // 1000
         )
-        envelope.verify(SingleKey(sender.sub, sender.verifying_key()))
+        envelope.verify(self.trust.key_directory_for(sender))
+        self._offers.keep(envelope, opening, session)
         hops = hop.parse(envelope.hops, envelope.digest)
         until_ms = header.deadline_ms + limits.skew_ms
         # With the sender, so that nobody can use up another's id.
@@ -434,8 +453,7 @@ class Endpoint:
             now_ms,
             digest_of(envelope.hops),
         )
-        key = unb64url(body.response_key, length=RESPONSE_KEY_BYTES)
-        return asked, key, signer, issuer
+        return asked, body.response_key, signer, issuer
 
     async def _handle(self, asked: Asked) -> Reply:
         handler = self.handlers.get(asked.query.op)

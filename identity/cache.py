@@ -18,19 +18,19 @@ class Cache(Generic[V]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._entries: OrderedDict[tuple[str, ...], V] = OrderedDict()
+        self._entries: OrderedDict[tuple[str | bytes, ...], V] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, *key: str) -> V | None:
+    def get(self, *key: str | bytes) -> V | None:
         """Return the value and mark it as used."""
         value = self._entries.get(key)
         if value is not None:
             self._entries.move_to_end(key)
         return value
 
-    def put(self, value: V, *key: str) -> V:
+    def put(self, value: V, *key: str | bytes) -> V:
         """Keep the value, and forget the one not used for longest."""
         self._entries[key] = value
         self._entries.move_to_end(key)

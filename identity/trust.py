@@ -40,6 +40,8 @@ from protocol.suites import Suite, VerifyingKey
 
 C = TypeVar("C", bound=Claims)
 
+_KEPT_WHOLE = 8192
+
 
 @dataclass(frozen=True)
 class City:
@@ -253,4 +255,11 @@ class TrustStore(KnownCities):
 
 
 def _name_of(token: str) -> str:
+    """Return what a token is remembered by: itself, or a digest where it is long.
+
+    The text's own hash is computed once for each string, and both ends keep the strings
+    that recur; a digest would be made anew for every exchange.
+    """
+    if len(token) <= _KEPT_WHOLE:
+        return token
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -28,14 +28,13 @@ from protocol.hop import HopCount
 from protocol.ids import CityId, DatasetTypeName, ExchangeId, NodeId, PurposeName
 from protocol.membership import DataClass
 from protocol.model import Digest, Document, Millis
-from protocol.sealed import OpeningKey, SealingKey
+from protocol.session import AskerSession, HolderSession, split
 from protocol.signature import KeyDirectory, Received, digest_of, sign_bytes
 from protocol.suites import Signer
 
 ROUTING = "routing"
 _EXTRA = frozenset({"body", "size"})
 _PREFIX = struct.Struct(">BII")
-_LABEL = "machikura body 1"
 VERSION = 1
 MAX_HEADER_BYTES = 16 * 1024
 MAX_HOPS_BYTES = hop.MAX_HOPS * 1024
@@ -131,13 +130,35 @@ class Envelope:
         """Digest of the sealed body, as the protected header must name it."""
         return digest_of(self.body)
 
+    @cached_property
+    def parts(self) -> tuple[bytes, bytes]:
+        """The sealed offer of a session, and what is sealed in that session.
+
+        Raises:
+            CannotOpen: the body is truncated.
+        """
+        return split(self.body)
+
     @classmethod
     def seal(
-        cls, header: RoutingHeader, body: bytes, key: SealingKey, signer: Signer
+        cls,
+        header: RoutingHeader,
+        body: bytes,
+        session: AskerSession,
+        signer: Signer,
+        nonce: bytes,
     ) -> Envelope:
-        """Seal `body` to `key` under `header` and sign the header."""
+        """Seal `body` in a session under `header`, and sign the header.
+
+        Args:
+            header: routing header.
+            body: plaintext.
+            session: with the party that shall open it.
+            signer: our key.
+            nonce: 12 fresh random bytes.
+        """
         payload = header.encode()
-        sealed = key.seal(_LABEL, payload, body)
+        sealed = session.seal(payload, body, nonce)
         extra = {"body": digest_of(sealed), "size": len(sealed)}
         token = sign_bytes(signer, ROUTING, payload, extra).encode("ascii")
         envelope = cls(token, b"", sealed)
@@ -204,13 +225,13 @@ class Envelope:
         if extra["size"] != len(self.body) or extra["body"] != self.body_digest:
             raise Malformed("the sealed body is not the one that was signed for")
 
-    def open(self, key: OpeningKey) -> bytes:
+    def open(self, session: HolderSession) -> bytes:
         """Open the body; the seal binds it to the exact bytes of the header.
 
         Raises:
-            CannotOpen: not for this key, altered, or moved under another header.
+            CannotOpen: of another session, altered, or moved under another header.
         """
-        return key.open(_LABEL, self.received.payload, self.body)
+        return session.open(self.received.payload, self.parts[1])
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked, inside the sealed body: one tagged union, and who asks.
+"""What is asked, inside the sealed body: one tagged union.
 
-`Body` is what HPKE seals: the sender's credentials, a fresh response key, one query.
+`Body` is what is sealed in a session: a fresh response key, one query, its warrant.
 Record content travels as JSON *text*, so that the bytes a source signed stay as they
 are and floats never meet the canonical profile.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from protocol.errors import Malformed
 from protocol.ids import DatasetTypeName, NodeId, RecordId
 from protocol.membership import Credentials
 from protocol.model import Document, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
-from protocol.sealed import PublicSealingKey
+from protocol.sealed import RESPONSE_KEY_BYTES, PublicSealingKey
 
 Token: TypeAlias = Annotated[str, Field(max_length=256 * 1024)]
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -36,6 +41,11 @@ class Warrant(Document):
     ticket: Token
     proof: Token | None = None
     home: Credentials | None = None
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The canonical bytes, made once."""
+        return self.encode()
 
 
 class WireRecord(Document):
@@ -237,19 +247,76 @@ Query: TypeAlias = Annotated[
 ]
 
 
-class Body(Document):
-    """The sealed body of a request.
-
-    Attributes:
-        sender: credentials of the sender.
-        response_key: 32 fresh bytes, base64url; the answer is sealed under it.
-        query: what is asked.
-    """
-
-    sender: Credentials
-    response_key: Annotated[str, Field(min_length=43, max_length=43)]
+class _Asked(Document):
     query: Query
 
 
 ConsentNotice.model_rebuild()
-Body.model_rebuild()
+_Asked.model_rebuild()
+_PREFIX = struct.Struct(f">{RESPONSE_KEY_BYTES}sI")
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is sealed for the other end.
+
+        bytes 0-31    response key
+        bytes 32-35   length of the query (big-endian)
+        then          the query, canonical JSON `{"query": ...}`
+        then          its warrant, canonical JSON; nothing where there is none
+
+    The warrant stands apart because it is long and recurs: both ends keep it, one
+    written, the other read.
+
+    Attributes:
+        response_key: 32 fresh bytes; the answer is sealed under it.
+        query: what is asked.
+    """
+
+    response_key: bytes = field(repr=False)
+    query: Query
+
+    def encode(self) -> bytes:
+        """Return the plaintext."""
+        query, warrant = self.query, b""
+        if isinstance(query, Read | Push) and query.warrant is not None:
+            warrant = query.warrant.encoded
+            query = query.model_copy(update={"warrant": None})
+        asked = _Asked.model_construct(query=query).encode()
+        return _PREFIX.pack(self.response_key, len(asked)) + asked + warrant
+
+    @classmethod
+    def decode(
+        cls,
+        data: bytes,
+        max_bytes: int = 1 << 20,
+        warrant_of: Callable[[bytes], Warrant] | None = None,
+    ) -> Body:
+        """Read a plaintext.
+
+        Args:
+            data: as opened.
+            max_bytes: limit of the query.
+            warrant_of: reads a warrant, for who keeps those read before.
+
+        Raises:
+            TooLarge, Malformed: as named.
+        """
+        if len(data) < _PREFIX.size:
+            raise Malformed("truncated body")
+        key, size = _PREFIX.unpack_from(data)
+        end = _PREFIX.size + size
+        if len(data) < end:
+            raise Malformed("truncated body")
+        query = _Asked.decode(data[_PREFIX.size : end], max_bytes).query
+        if isinstance(query, Read | Push) and query.warrant is not None:
+            raise Malformed("the warrant stands behind the query")
+        if len(data) > end:
+            if not isinstance(query, Read | Push):
+                raise Malformed("a warrant for a query that takes none")
+            rest = data[end:]
+            warrant = (
+                warrant_of(rest) if warrant_of else Warrant.decode(rest, max_bytes)
+            )
+            query = query.model_copy(update={"warrant": warrant})
+        return cls(key, query)

@@ -35,10 +35,12 @@ from docs.examples.parties import (
     HOSHINO,
     MEMBER_KEY_OWNER,
     NEAR,
+    NONCE,
     NOW,
     PHARMACY,
     RESIDENT_KEY,
     RESPONSE_KEY,
+    SECRET,
     TREATMENT,
     YAMANAMI,
     Tape,
@@ -69,6 +71,7 @@ from protocol.problem import PROBLEM, ProblemBody, SignedProblem
 from protocol.pseudonym import blind_record_serial, handle, locator
 from protocol.request import Body, Read, Warrant, WireRecord
 from protocol.sealed import seal_answer
+from protocol.session import AskerSession, HolderSession
 from protocol.signature import digest_of, sign
 from protocol.suites import VerifyingKey
 
@@ -111,13 +114,12 @@ def read(tape: Tape, *, hidden: bool) -> dict[str, Any]:
         proof=signed["status-list"],
         home=credentials(HALL, Role.IDENTITY),
     )
-    request = Body(
-        sender=credentials(PHARMACY),
-        response_key=b64url(RESPONSE_KEY),
-        query=Read(warrant=warrant),
+    request = Body(RESPONSE_KEY, Read(warrant=warrant))
+    key = tape.key(f"{name} offer", owner)
+    session = AskerSession.start(key, credentials(PHARMACY), SECRET, NOW + 600)
+    envelope = Envelope.seal(
+        header, request.encode(), session, signing(PHARMACY), NONCE
     )
-    key = tape.key(f"{name} body", owner)
-    envelope = Envelope.seal(header, request.encode(), key, signing(PHARMACY))
     sent = envelope.pack()
     # 3. Two brokers carry it.
     hops = b""
@@ -138,7 +140,8 @@ def read(tape: Tape, *, hidden: bool) -> dict[str, Any]:
     given = consent(hidden=hidden)
     if open_ticket(sealed_ticket, opening(owner), CLINIC, given) != meant:
         raise SystemExit("the ticket opens to something else")
-    if Body.decode(arrived.open(opening(owner))) != request:
+    accepted = HolderSession.accept(opening(owner), arrived.parts[0])
+    if Body.decode(arrived.open(accepted)) != request:
         raise SystemExit("the body opens to something else")
     body_of_answer = answer_body(header, envelope.digest, digest_of(hops), hidden)
     answer = sign(signing(owner), ANSWER, body_of_answer)
@@ -149,10 +152,12 @@ def read(tape: Tape, *, hidden: bool) -> dict[str, Any]:
         "location token": token,
         "ticket": sealed_ticket,
         "routing header, payload H": header.encode().decode(),
-        "HPKE info of the body (hex)": (b"machikura body 1\0" + header.encode()).hex(),
         "routing header (JWS)": envelope.token.decode(),
         "request digest": envelope.digest,
-        "body in clear": request.encode().decode(),
+        "offer in clear": accepted.plaintext.decode(),
+        "body in clear (base64url)": b64url(request.encode()),
+        "query in clear": request.encode()[36:].decode(),
+        "sealed body (base64url)": b64url(envelope.body),
         "envelope as sent (base64url)": b64url(sent),
         "hop records": hops.decode().splitlines(),
         "envelope as it arrives, first 9 bytes (hex)": arrived.pack()[:9].hex(),
@@ -321,6 +326,8 @@ def build(recorded: Mapping[str, str] | None) -> dict[str, Any]:
             "commitment of yamanami/clinic": ticket(CLINIC, hidden=False).commitment(),
         },
         "response key (hex)": RESPONSE_KEY.hex(),
+        "key of the session (hex)": SECRET.hex(),
+        "nonce of the bodies (hex)": NONCE.hex(),
         "documents": trust_documents(),
         "agreement": agreement().decode(),
         "open read": plain,

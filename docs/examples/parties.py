@@ -81,6 +81,7 @@ def opening(name: str) -> OpeningKey:
 
 RESIDENT_KEY = seed("resident key", 32)
 RESPONSE_KEY = seed("response key", 32)
+SECRET, NONCE = seed("session", 32), seed("nonce", 12)
 
 
 @dataclass

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from federation.exchange import About, Answer, Refused, Target
 from protocol.answer import AnswerEnvelope, AnswerType
-from protocol.canonical import b64url
 from protocol.envelope import Envelope, Kind, RoutingHeader
 from protocol.ids import ExchangeId, NodeId, uuid7
 from protocol.membership import Credentials
 from protocol.problem import PROBLEM, SignedProblem
 from protocol.request import Body, Query, Read
 from protocol.sealed import RESPONSE_KEY_BYTES
+from protocol.session import NONCE_BYTES, SECRET_BYTES, AskerSession
 from protocol.signature import Received
 from protocol.suites import Signer
 from tests.federation.world import ABOUT, Node
@@ -51,12 +51,15 @@ def sealed(
         deadline_ms=started + lasts_ms,
     )
     if body is None:
-        body = Body(
-            sender=credentials or asker.credentials(),
-            response_key=b64url(world.entropy(RESPONSE_KEY_BYTES)),
-            query=query or Read(),
-        ).encode()
-    return Envelope.seal(header, body, target.sealing, signer or asker.signing)
+        body = Body(world.entropy(RESPONSE_KEY_BYTES), query or Read()).encode()
+    session = AskerSession.start(
+        target.sealing,
+        credentials or asker.credentials(),
+        world.entropy(SECRET_BYTES),
+        asker.clock.now + 600,
+    )
+    nonce = world.entropy(NONCE_BYTES)
+    return Envelope.seal(header, body, session, signer or asker.signing, nonce)
 
 
 def problem_of(answer: bytes) -> str:

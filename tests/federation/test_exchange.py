@@ -35,6 +35,7 @@ from protocol.problem_catalog import CATALOG
 from protocol.pseudonym import handle, locator
 from protocol.request import Body, LocateHandle, LocateLocator, Read, Warrant
 from protocol.sealed import seal_answer
+from protocol.session import HolderSession
 from protocol.signature import Owner, digest_of, sign, sign_bytes
 from protocol.suites import Suite
 from tests.federation.forged import code_of, problem_of, sealed
@@ -309,8 +310,8 @@ async def test_unknown_query_is_refused_by_the_node_itself(ends: Ends) -> None:
 def response_key(clinic: Node, packed: bytes) -> tuple[bytes, Envelope]:
     """Open a request as its holder; return the response key and the request."""
     envelope = Envelope.unpack(packed, MAX_BYTES)
-    body = Body.decode(envelope.open(clinic.opening), MAX_BYTES)
-    return unb64url(body.response_key), envelope
+    session = HolderSession.accept(clinic.opening, envelope.parts[0])
+    return Body.decode(envelope.open(session), MAX_BYTES).response_key, envelope
 
 
 def lie(clinic: Node, **changes: object) -> None:

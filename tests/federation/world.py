@@ -63,7 +63,7 @@ from protocol.model import ANYONE
 from protocol.request import Ping, Query, Read, WireRecord
 from protocol.route import CityKeys, verify_announcement
 from protocol.sealed import SEALING_SEED_BYTES, OpeningKey
-from protocol.signature import Owner, Received, Signed, sign
+from protocol.signature import Owner, Received, Signed, SingleKey, sign
 from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
 from tests.federation.wire import SetClock, Wire
 
@@ -109,6 +109,10 @@ class Judge:
         if Role.BROKER not in proven.roles:
             raise Malformed("no broker")
         return proven
+
+    def key_directory_for(self, membership: Membership) -> SingleKey:
+        """Return the one key of a member."""
+        return SingleKey(membership.sub, membership.verifying_key())
 
     def _city_of(self, membership: str) -> City:
         claimed = Received.parse(membership, MEMBERSHIP).peek(Membership).sub.city

@@ -29,8 +29,11 @@ from protocol.membership import Credentials, DataClass
 from protocol.model import ANYONE
 from protocol.pseudonym import handle
 from protocol.request import Body, Read, Warrant
+from protocol.sealed import OpeningKey, SealingKey
+from protocol.session import NONCE_BYTES, SECRET_BYTES, AskerSession, HolderSession
 from protocol.signature import digest_of, sign
 from protocol.status import STATUS_LIST, Status, StatusList, pack
+from protocol.suites import Signer
 from tests.protocol.cities import HOSHINO, MINATO, NOW, opening, seed, signing
 
 HOLDER = HOSHINO.node("clinic")
@@ -166,10 +169,7 @@ def header(**changes: object) -> RoutingHeader:
 def body() -> Body:
     """Return the sealed body's content."""
     return Body(
-        sender=Credentials(
-            membership=MINATO.membership("nursery"), operating=MINATO.certificate()
-        ),
-        response_key=b64url(seed("response key", 32)),
+        response_key=seed("response key", 32),
         query=Read(
             warrant=Warrant(
                 consent=consent_token(),
@@ -182,12 +182,25 @@ def body() -> Body:
 
 def envelope(**changes: object) -> Envelope:
     """Return the request as the recipient sends it to the holder."""
-    return Envelope.seal(
-        header(**changes),
-        body().encode(),
-        opening(HOLDER).public,
-        signing(RECIPIENT),
+    return sealed(
+        header(**changes), body().encode(), opening(HOLDER).public, signing(RECIPIENT)
     )
+
+
+def sealed(
+    head: RoutingHeader, plaintext: bytes, key: SealingKey, signer: Signer
+) -> Envelope:
+    """Seal a plaintext in a session of the recipient with the owner of a key."""
+    shown = Credentials(
+        membership=MINATO.membership("nursery"), operating=MINATO.certificate()
+    )
+    session = AskerSession.start(key, shown, seed("session", SECRET_BYTES), NOW + 600)
+    return Envelope.seal(head, plaintext, session, signer, seed("nonce", NONCE_BYTES))
+
+
+def opened(arrived: Envelope, key: OpeningKey) -> bytes:
+    """Open a body with the holder's key alone."""
+    return arrived.open(HolderSession.accept(key, arrived.parts[0]))
 
 
 def hop_chain(header_digest: str, *brokers: str) -> bytes:

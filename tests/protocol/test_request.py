@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 
-from protocol.canonical import b64url, canonical
+from protocol.canonical import canonical
 from protocol.errors import Malformed, UnsupportedVersion
 from protocol.request import Body, Query
 from tests.protocol.exchanges import CHECKUP, EXCHANGE, HOLDER, RECORDS, body
@@ -36,10 +36,16 @@ QUERIES: dict[str, dict[str, Any]] = {
 }
 
 
-def decode(query: dict[str, Any], **changes: object) -> Body:
+def packed(query: dict[str, Any], *, key: bytes = bytes(32)) -> bytes:
+    """Return a body with that query, its warrant behind it."""
+    asked = canonical({"query": {k: v for k, v in query.items() if k != "warrant"}})
+    warrant = canonical(query["warrant"]) if "warrant" in query else b""
+    return key + len(asked).to_bytes(4, "big") + asked + warrant
+
+
+def decode(query: dict[str, Any]) -> Body:
     """Read a body with that query."""
-    members = {"sender": CREDENTIALS, "response_key": DIGEST, "query": query, **changes}
-    return Body.decode(canonical(members))
+    return Body.decode(packed(query))
 
 
 @pytest.mark.parametrize("op", QUERIES)
@@ -58,7 +64,7 @@ def test_every_query_has_an_example() -> None:
 
 
 def test_whole_request_is_read_back() -> None:
-    """With warrant, credentials and response key."""
+    """With warrant and response key."""
     sent = body()
     assert Body.decode(sent.encode()) == sent
 
@@ -118,14 +124,21 @@ def test_member_out_of_range_is_refused(op: str, change: dict[str, Any]) -> None
         decode({"op": op, **QUERIES[op], **change})
 
 
-@pytest.mark.parametrize("key", ["", b64url(bytes(31)), b64url(bytes(33)), None, 1])
-def test_response_key_has_32_bytes(key: object) -> None:
-    """A shorter one would be guessable."""
-    with pytest.raises(Malformed):
-        decode({"op": "ping"}, response_key=key)
+def test_warrant_stands_behind_the_query_only() -> None:
+    """One place for it: a second one inside the query is refused."""
+    inside = canonical({"query": {"op": "read", "warrant": WARRANT}})
+    with pytest.raises(Malformed, match="behind the query"):
+        Body.decode(bytes(32) + len(inside).to_bytes(4, "big") + inside)
 
 
-def test_sender_must_be_named() -> None:
-    """A body without credentials proves nobody."""
+def test_warrant_for_a_query_without_one_is_refused() -> None:
+    """Nothing is carried along that nobody reads."""
+    with pytest.raises(Malformed, match="takes none"):
+        decode({"op": "ping", "warrant": WARRANT})
+
+
+@pytest.mark.parametrize("size", range(0, 60, 7))
+def test_truncated_body_is_refused(size: int) -> None:
+    """Wherever it is cut."""
     with pytest.raises(Malformed):
-        decode({"op": "ping"}, sender=None)
+        Body.decode(packed({"op": "ping"})[:size])

@@ -25,6 +25,7 @@ from protocol.location import open_token
 from protocol.membership import DataClass, Membership
 from protocol.pseudonym import commitment, handle, locator
 from protocol.sealed import OpeningKey
+from protocol.session import HolderSession
 from protocol.signature import Received, SingleKey
 from protocol.status import Status, StatusList
 from protocol.suites import Suite, VerifyingKey
@@ -48,7 +49,8 @@ def envelope(given: Given) -> object:
     arrived = Envelope.unpack(unb64url(given["envelope"]), given["max_bytes"])
     arrived.verify(_only(given["sender"], given["sender_jwk"]))
     hop.parse(arrived.hops, arrived.digest)
-    opened = arrived.open(_opening(given))
+    session = HolderSession.accept(_opening(given), arrived.parts[0])
+    opened = arrived.open(session)
     return {"header": json.loads(arrived.received.payload), "body": b64url(opened)}
 
 

@@ -22,7 +22,7 @@ from protocol.answer import (
     Entries,
     Holdings,
 )
-from protocol.canonical import b64url, unb64url
+from protocol.canonical import unb64url
 from protocol.consent import CONSENT, Consent
 from protocol.envelope import Address, Envelope, Kind, RoutingHeader
 from protocol.ids import CityId, ExchangeId, NodeId, uuid7
@@ -43,6 +43,7 @@ from protocol.request import (
     Warrant,
 )
 from protocol.sealed import open_answer
+from protocol.session import NONCE_BYTES, AskerSession
 from protocol.signature import Received, digest_of, sign
 from tests.simulation.town import (
     CHECKUP,
@@ -69,20 +70,20 @@ class Forgery:
 
     Attributes:
         header: changes to the routing header.
-        body: changes to the sealed body.
+        shown: whose credentials; None for the sender's.
         sealed_to: to whose key; None to the destination's.
         signed_by: with whose key; None with our own.
         payload: changes the finished bytes.
     """
 
     header: dict[str, Any]
-    body: dict[str, Any]
+    shown: str | None = None
     sealed_to: str | None = None
     signed_by: str | None = None
     payload: Callable[[bytes], bytes] = bytes
 
 
-PLAIN = Forgery({}, {})
+PLAIN = Forgery({})
 
 
 async def _send(
@@ -123,19 +124,16 @@ async def _make(
         "deadline_ms": now_ms + 5_000,
         **forgery.header,
     }
-    body: dict[str, Any] = {
-        "sender": parts.standing.credentials(),
-        "response_key": b64url(KEY),
-        "query": query,
-        **forgery.body,
-    }
     sealing = target.sealing
     if forgery.sealed_to is not None:
         other = await parts.addressbook.target(NodeId(forgery.sealed_to))
         sealing = other.sealing
     signer = town.parts(forgery.signed_by or sender).exchanges.signer
+    shown = town.parts(forgery.shown or sender).standing.credentials()
+    session = AskerSession.start(sealing, shown, KEY, now_ms // 1000 + 600)
+    body = Body(KEY, query).encode()
     envelope = Envelope.seal(
-        RoutingHeader(**values), Body(**body).encode(), sealing, signer
+        RoutingHeader(**values), body, session, signer, b"\0" * NONCE_BYTES
     )
     return forgery.payload(envelope.pack())
 
@@ -160,17 +158,17 @@ def test_honest_envelope_made_by_hand_is_answered() -> None:
 def _later(seconds: int) -> Callable[[Town], Forgery]:
     def make(town: Town) -> Forgery:
         iat_ms = town.clock.now_ms() + seconds * 1000
-        return Forgery({"iat_ms": iat_ms, "deadline_ms": iat_ms + 5_000}, {})
+        return Forgery({"iat_ms": iat_ms, "deadline_ms": iat_ms + 5_000})
 
     return make
 
 
 def _named(town: Town) -> Forgery:
-    return Forgery({"to": Address(city=CityId("hoshino"), node=NodeId(CLINIC))}, {})
+    return Forgery({"to": Address(city=CityId("hoshino"), node=NodeId(CLINIC))})
 
 
 def _credentials(node: str) -> Callable[[Town], Forgery]:
-    return lambda town: Forgery({}, {"sender": town.parts(node).standing.credentials()})
+    return lambda town: Forgery({}, shown=node)
 
 
 def _fixed(forgery: Forgery) -> Callable[[Town], Forgery]:
@@ -179,49 +177,48 @@ def _fixed(forgery: Forgery) -> Callable[[Town], Forgery]:
 
 LIES: dict[str, tuple[Callable[[Town], Forgery], str]] = {
     "speaks for a member of its city": (
-        _fixed(Forgery({"sender": NodeId("yamanami/bosai")}, {})),
+        _fixed(Forgery({"sender": NodeId("yamanami/bosai")})),
         "wrong-issuer",
     ),
     "speaks for a member of another city": (
-        _fixed(Forgery({"sender": NodeId(MARKET)}, {})),
+        _fixed(Forgery({"sender": NodeId(MARKET)})),
         "wrong-issuer",
     ),
     "speaks for its broker": (
-        _fixed(Forgery({"sender": NodeId("yamanami/broker")}, {})),
+        _fixed(Forgery({"sender": NodeId("yamanami/broker")})),
         "wrong-issuer",
     ),
     "shows the credentials of another": (_credentials(MARKET), "unknown-key"),
     "signs with another key": (
-        _fixed(Forgery({}, {}, signed_by=MARKET)),
+        _fixed(Forgery({}, signed_by=MARKET)),
         "unknown-key",
     ),
     "is over": (_later(-600), "deadline-passed"),
     "is from the future": (_later(600), "not-yet-valid"),
     "wants to wait for an hour": (
-        lambda town: Forgery({"deadline_ms": town.clock.now_ms() + 3_600_000}, {}),
+        lambda town: Forgery({"deadline_ms": town.clock.now_ms() + 3_600_000}),
         "malformed",
     ),
-    "has no hops left": (_fixed(Forgery({"hops": 1}, {})), "hop-budget-exhausted"),
+    "has no hops left": (_fixed(Forgery({"hops": 1})), "hop-budget-exhausted"),
     "names a member of another city": (_named, "token-invalid"),
     "goes to a city that nobody knows": (
         _fixed(
             Forgery(
                 {"to": Address(city=CityId("atlantis"), node=NodeId("atlantis/king"))},
-                {},
             )
         ),
         "no-route",
     ),
     "is sealed to somebody else": (
-        _fixed(Forgery({}, {}, sealed_to=HALL)),
+        _fixed(Forgery({}, sealed_to=HALL)),
         "cannot-open",
     ),
     "has a token of its own making": (
-        _fixed(Forgery({"to": Address(city=CityId("hoshino"), token="AAAA" * 60)}, {})),
+        _fixed(Forgery({"to": Address(city=CityId("hoshino"), token="AAAA" * 60)})),
         "token-invalid",
     ),
     "names a member key that is not there": (
-        _fixed(Forgery({"member": digest_of(b"nobody")}, {})),
+        _fixed(Forgery({"member": digest_of(b"nobody")})),
         "token-invalid",
     ),
     "is about closed data": (
@@ -232,22 +229,21 @@ LIES: dict[str, tuple[Callable[[Town], Forgery], str]] = {
                     "purpose": TREATMENT,
                     "data_class": DataClass.CLOSED,
                 },
-                {},
             )
         ),
         "closed-outside-city",
     ),
-    "is cut off": (_fixed(Forgery({}, {}, payload=lambda p: p[:200])), "malformed"),
+    "is cut off": (_fixed(Forgery({}, payload=lambda p: p[:200])), "malformed"),
     "is of another version": (
-        _fixed(Forgery({}, {}, payload=lambda p: b"\x07" + p[1:])),
+        _fixed(Forgery({}, payload=lambda p: b"\x07" + p[1:])),
         "unsupported-version",
     ),
     "is noise": (
-        _fixed(Forgery({}, {}, payload=lambda p: b"\x00" * 64)),
+        _fixed(Forgery({}, payload=lambda p: b"\x00" * 64)),
         "unsupported-version",
     ),
     "claims hops": (
-        _fixed(Forgery({}, {}, payload=lambda p: _with_hops(p))),
+        _fixed(Forgery({}, payload=lambda p: _with_hops(p))),
         "malformed",
     ),
 }

@@ -22,12 +22,13 @@ from tests.protocol.exchanges import (
     RECIPIENT,
     header,
     hop_chain,
+    sealed,
 )
 from tests.vectors.cases import Case, fails, flipped, opening_json, passes
 
 
 def _sent(sender: Suite = Suite.HYBRID, holder: Suite = Suite.HYBRID) -> Envelope:
-    return Envelope.seal(
+    return sealed(
         header(), b"body", opening(HOLDER, holder).public, signing(RECIPIENT, sender)
     )
 
@@ -106,7 +107,7 @@ def envelopes() -> Iterable[Case]:
         ("digest of another body", {"body": digest_of(b"other")}, "malformed"),
     ):
         yield fails(name, _given(_with_header(sent, key, **changes)), failure)
-    other = Envelope.seal(header(hops=3), b"body", opening(HOLDER).public, key)
+    other = sealed(header(hops=3), b"body", opening(HOLDER).public, key)
     yield fails(
         "body under another header of the same sender",
         _given(Envelope(other.token, b"", sent.body)),
@@ -123,7 +124,7 @@ def envelopes() -> Iterable[Case]:
         _given(Envelope(moved.encode(), b"", sent.body)),
         "cannot-open",
     )
-    elsewhere = Envelope.seal(header(), b"body", opening("hoshino/market").public, key)
+    elsewhere = sealed(header(), b"body", opening("hoshino/market").public, key)
     yield fails("sealed to another node", _given(elsewhere), "cannot-open")
     yield fails("altered header", _given(flipped(packed, 300)), "bad-signature")
     yield fails("altered body", _given(flipped(packed, -1)), "malformed")
