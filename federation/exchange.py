@@ -207,6 +207,7 @@ class Endpoint:
         handlers: by the query's `op`.
         observe: told the kind and outcome of each exchange, for metrics.
         tap: given what was opened, to show what a party could learn.
+        heard: told who has sent us a request that verifies.
     """
 
     node: NodeId
@@ -222,6 +223,7 @@ class Endpoint:
     handlers: dict[str, Handler] = field(default_factory=dict)
     observe: Callable[[str, str], None] = lambda op, code: None
     tap: Callable[[bytes], None] = lambda opened: None
+    heard: Callable[[NodeId], None] = lambda sender: None
     _seen: SeenIds = field(default_factory=SeenIds)
     _offers: Offers = field(init=False)
     _sessions: Sessions = field(init=False)
@@ -377,6 +379,7 @@ class Endpoint:
             self.observe("unopened", error.slug)
             problem = error.slug.encode("ascii")
             return AnswerEnvelope(AnswerType.PROBLEM, b"", problem).pack()
+        self.heard(asked.sender.sub)
         reply = await self._handle(asked)
         problem_body = reply.outcome if isinstance(reply.outcome, ProblemBody) else None
         now = asked.now_ms // 1000

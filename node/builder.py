@@ -35,6 +35,8 @@ from protocol.membership import Role
 from protocol.suites import VerifyingKey
 from vault.parts import Vault
 
+_DAY_MS = 86_400_000
+
 
 class Builder:
     """Builds what every node has, in the order in which parts need each other."""
@@ -113,7 +115,12 @@ class Builder:
             clock=world.clock,
             entropy=world.entropy,
             deliver=self.deliveries.deliver,
-            limits=OutboxLimits(longest_ms=settings.limits.outbox_backoff_max_s * 1000),
+            limits=OutboxLimits(
+                longest_ms=settings.limits.outbox_backoff_max_s * 1000,
+                max_waiting=settings.limits.outbox_per_destination,
+                life_ms=settings.limits.outbox_life_days * _DAY_MS,
+                dead_ms=settings.limits.dead_letter_days * _DAY_MS,
+            ),
         )
         self.parts = Parts(
             settings=settings,

@@ -206,6 +206,15 @@ class LimitsTable(Table):
     outbox_backoff_max_s: Positive = setting(
         300, "Longest wait between two attempts to deliver.", unit="s"
     )
+    outbox_per_destination: Positive = setting(
+        100_000, "Messages that may wait for one destination; withdrawals always may."
+    )
+    outbox_life_days: Annotated[int, Field(ge=1, le=365)] = setting(
+        30, "How long a message is tried; withdrawals are never given up.", unit="days"
+    )
+    dead_letter_days: Positive = setting(
+        90, "How long messages are kept that could not be delivered.", unit="days"
+    )
 
 
 class DiscoveryTable(Table):

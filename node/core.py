@@ -61,6 +61,7 @@ class Core:
             policy=BackoffPolicy(max_s=30.0),
         )
         self._jobs: list[asyncio.Task[None]] = []
+        parts.exchanges.heard = self._heard
 
     async def start(self) -> None:
         """Take up what was kept, dial, and begin the periodic work."""
@@ -165,6 +166,11 @@ class Core:
             await self._renew()
         else:
             await self.parts.outbox.called_by(peer.node)
+
+    def _heard(self, sender: NodeId) -> None:
+        """Send what waits for a node that was away: it has just called."""
+        if self.parts.outbox.heard_of(sender):
+            self._once(self.parts.outbox.called_by(sender))
 
     # ------------------------------------------------------------------- jobs
 

@@ -12,13 +12,12 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from federation.exchange import Answer, Refused
-from federation.outbox import Delivered, Undelivered
+from federation.outbox import Delivered, Message, Undelivered
 from protocol.errors import MachikuraError
-from protocol.ids import NodeId
 
 _logger = logging.getLogger(__name__)
 
-Sender = Callable[[NodeId, bytes], Awaitable[Answer | Refused | None]]
+Sender = Callable[[Message], Awaitable[Answer | Refused | None]]
 """Sends one message; None means that there is nothing to send any more."""
 
 TRANSIENT = frozenset(
@@ -70,15 +69,14 @@ class Deliveries:
         """Say how messages of a kind are sent."""
         self._senders[kind] = sender
 
-    async def deliver(
-        self, destination: NodeId, kind: str, message: bytes
-    ) -> Delivered | Undelivered:
+    async def deliver(self, message: Message) -> Delivered | Undelivered:
         """Send one message. Satisfies `federation.outbox.Deliver`."""
+        destination, kind = message.destination, message.kind
         sender = self._senders.get(kind)
         if sender is None:
             return Undelivered("kind-not-offered", final=True)
         try:
-            outcome = await sender(destination, message)
+            outcome = await sender(message)
         except MachikuraError as error:
             _logger.info("%s to %s not sent: %s", kind, destination, error.slug)
             return Undelivered(

@@ -123,10 +123,11 @@ class Parts:
             self.city.changed()
 
     async def purge(self) -> None:
-        """Delete what has ended: retention, nameless keys, sessions."""
+        """Delete what has ended: retention, messages, nameless keys, sessions."""
         now = self.now()
         await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
-        for desk in (self.holder, self.city):
+        await self.database.write(self.outbox.purge)
+        for desk in (self.holder, self.recipient, self.city):
             if desk is not None:
                 await self.database.write(partial(desk.forget, now=now))
         if self.residents is not None:

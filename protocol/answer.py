@@ -105,6 +105,13 @@ class Acknowledged(Document):
     acknowledgement: Token
 
 
+class Taken(Document):
+    """Whether a durable message of the asker was carried out here."""
+
+    op: Literal["taken"] = "taken"
+    taken: bool
+
+
 class OneToken(Document):
     """A signed document that was asked for: status list, membership, member key."""
 
@@ -135,7 +142,8 @@ Result: TypeAlias = Annotated[
     | Acknowledged
     | OneToken
     | LinkGranted
-    | Package,
+    | Package
+    | Taken,
     Field(discriminator="op"),
 ]
 

@@ -134,6 +134,13 @@ CATALOG: dict[str, Entry] = {
         "Ask again later; `machikura doctor` shows the silent hop.",
         "後で再送してください。応答のない中継は `machikura doctor` で分かります。",
     ),
+    "message-expired": Entry(
+        410,
+        "Given up: not delivered in time",
+        "期限までに配送できませんでした",
+        "`machikura outbox retry` sends it again once the receiver is back.",
+        "受信側の復旧後に `machikura outbox retry` で再送してください。",
+    ),
     "hop-budget-exhausted": Entry(
         403,
         "Hop budget too small",

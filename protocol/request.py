@@ -19,7 +19,7 @@ from pydantic import Field
 from protocol.errors import Malformed
 from protocol.ids import DatasetTypeName, NodeId, RecordId
 from protocol.membership import Credentials
-from protocol.model import Document, Seconds, ShortText
+from protocol.model import Document, Millis, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
 from protocol.sealed import RESPONSE_KEY_BYTES, PublicSealingKey
 
@@ -77,12 +77,30 @@ class Read(Document):
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
 
 
+MessageId: TypeAlias = Annotated[str, Field(min_length=1, max_length=36)]
+"""Names a durable message: the same in every attempt, each an exchange of its own."""
+
+
 class Push(Document):
-    """Deliver records to a recipient under consent (requirement 2)."""
+    """Deliver records to a recipient under consent (requirement 2).
+
+    Attributes:
+        message: id of the durable message; it is carried out once.
+        until_ms: when the sender gives the message up; both or neither.
+    """
 
     op: Literal["push"] = "push"
     warrant: Warrant | None = None
     records: Annotated[tuple[WireRecord, ...], Field(min_length=1, max_length=1000)]
+    message: MessageId | None = None
+    until_ms: Millis | None = None
+
+
+class TakenQuery(Document):
+    """Ask a receiver whether it has carried out a durable message of ours."""
+
+    op: Literal["taken"] = "taken"
+    message: MessageId
 
 
 class LocateLocator(Document):
@@ -242,6 +260,7 @@ Query: TypeAlias = Annotated[
     | RegisterLocation
     | MemberKeyQuery
     | CertifyKey
+    | TakenQuery
     | Ping,
     Field(discriminator="op"),
 ]

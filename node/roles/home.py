@@ -16,7 +16,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from federation.exchange import Answer, Asked, Endpoint, Handler, Refused, Reply
-from federation.outbox import Outbox
+from federation.outbox import Message, Outbox
 from identity.consent_store import ConsentEntry
 from identity.errors import NotActive, NotFound
 from identity.packages import HiddenWay, OpenWay, Way
@@ -132,8 +132,11 @@ class HomeDesk:
         told = set(entry.draft.recipients)
         if not entry.draft.hidden_holder:
             told.update(entry.draft.holders)
+        identifier, ends_ms = entry.consent.jti.encode(), entry.consent.exp * 1000
         for party in sorted(told):
-            self._outbox.put(connection, party, _CONSENT, entry.consent.jti.encode())
+            self._outbox.put(
+                connection, party, _CONSENT, identifier, expires_ms=ends_ms
+            )
 
     def revoke(
         self,
@@ -154,10 +157,8 @@ class HomeDesk:
         """Send what was queued."""
         self._outbox.wake()
 
-    async def _send_consent(
-        self, destination: NodeId, message: bytes
-    ) -> Answer | Refused | None:
-        identifier = message.decode()
+    async def _send_consent(self, message: Message) -> Answer | Refused | None:
+        identifier, destination = message.content.decode(), message.destination
         entry = self._database.read(lambda c: self._parts.store.get(c, identifier))
         if entry.consent.state is not State.ACTIVE:
             return None
@@ -226,13 +227,12 @@ class HomeDesk:
         broker = self._addressbook.city(holder.city).broker.sealing.load()
         return HiddenWay(key, broker)
 
-    async def _send_withdrawal(
-        self, destination: NodeId, message: bytes
-    ) -> Answer | Refused | None:
+    async def _send_withdrawal(self, message: Message) -> Answer | Refused | None:
         """Tell one party; its signed answer is kept for the resident to see."""
+        destination = message.destination
         target = await self._addressbook.target(destination)
         asked = await self._exchanges.ask(
-            target, Kind.REVOKE, Revoke(withdrawal=message.decode())
+            target, Kind.REVOKE, Revoke(withdrawal=message.content.decode())
         )
         if isinstance(asked, Refused):
             return asked

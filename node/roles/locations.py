@@ -15,7 +15,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from federation.exchange import Answer, Endpoint, Refused
-from federation.outbox import Outbox
+from federation.outbox import Message, Outbox
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
 from node.database import Database
@@ -149,10 +149,8 @@ class LocationDesk:
             self._outbox.wake()
         return len(people)
 
-    async def _send(
-        self, destination: NodeId, message: bytes
-    ) -> Answer | Refused | None:
-        subject = SubjectId(message.decode())
+    async def _send(self, message: Message) -> Answer | Refused | None:
+        subject = SubjectId(message.content.decode())
         link = self._database.read(lambda c: self._vault.subjects.link_of(c, subject))
         if link is None:
             return None
@@ -160,7 +158,7 @@ class LocationDesk:
         grant = link.grant
         home = await self._addressbook.credentials(grant.home, grant.credentials)
         return await self._exchanges.ask(
-            self._addressbook.directory(destination.city),
+            self._addressbook.directory(message.destination.city),
             Kind.MANAGE,
             RegisterLocation(
                 grant=grant.grant,

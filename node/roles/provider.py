@@ -11,20 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from federation.exchange import About, Answer, Endpoint, Refused
-from federation.outbox import Outbox
+from federation.outbox import Message, Outbox
+from federation.taken import MAX_LIFE_MS
 from node.addressbook import Addressbook
 from node.database import Database
 from node.deliveries import Deliveries
 from node.proofs import Proofs
+from protocol.answer import Taken
 from protocol.consent import Operation
 from protocol.decision import Case, Deny, Freshness
 from protocol.envelope import Kind
 from protocol.errors import MachikuraError
 from protocol.ids import ExchangeId, NodeId, PurposeName, RecordId, uuid7
 from protocol.model import Document
-from protocol.request import Ping, Push, Read, Warrant
+from protocol.request import Push, Read, TakenQuery, Warrant
 from protocol.signature import Received, digest_of
 from protocol.status import STATUS_LIST, StatusList
 from vault import release
@@ -33,6 +36,9 @@ from vault.ledger import KeptConsent
 from vault.parts import Vault
 
 _KIND = "push"
+_THERE_MS: Final = 2_000
+"""So long after an answer a recipient counts as being there."""
+_MAX_THERE: Final = 1_000
 
 
 class _Order(Document):
@@ -83,6 +89,7 @@ class ProviderDesk:
         self._skew_s = skew_s
         self._now_ms = now_ms
         self._entropy = entropy
+        self._there: dict[NodeId, int] = {}
         deliveries.on(_KIND, self._send)
 
     async def push(
@@ -122,18 +129,22 @@ class ProviderDesk:
             raise NotFound("no such consent was received here")
         return kept
 
-    async def _send(
-        self, destination: NodeId, message: bytes
-    ) -> Answer | Refused | None:
-        order = _Order.decode(message)
+    async def _send(self, message: Message) -> Answer | Refused | None:
+        order, destination = _Order.decode(message.content), message.destination
         kept = self._kept(order.consent)
         ticket = next(t for t in kept.package.holders if t.node == destination)
         target = await self._addressbook.target(destination)
-        reached = await self._exchanges.ask(target, Kind.MANAGE, Ping())
-        if isinstance(reached, Refused):
+        if message.tried or not self._was_there(destination):
             # Each attempt that carries records is a release, written down for the
-            # resident: one is made only where somebody is there to receive it.
-            return reached
+            # resident: one is made only where somebody is there to receive it, and
+            # none where an earlier attempt got through and its answer was lost.
+            asked = await self._exchanges.ask(
+                target, Kind.MANAGE, TakenQuery(message=message.id)
+            )
+            if isinstance(asked, Refused):
+                return asked
+            if isinstance(asked.result, Taken) and asked.result.taken:
+                return asked
         member = await self._addressbook.member(destination)
         proof = await self._proofs.fresh(kept.consent)
         now_ms = self._now_ms()
@@ -193,13 +204,27 @@ class ProviderDesk:
                 NodeId(kept.consent.iss), kept.package.home
             ),
         )
-        return await self._exchanges.ask(
+        pushed = await self._exchanges.ask(
             target,
             Kind.PUSH,
-            Push(warrant=warrant, records=prepared.result.records),
+            Push(
+                warrant=warrant,
+                records=prepared.result.records,
+                message=message.id,
+                until_ms=message.expires_ms or now_ms + MAX_LIFE_MS,
+            ),
             About(dataset.name, order.purpose, dataset.data_class, digest),
             before=record,
         )
+        if isinstance(pushed, Answer):
+            self._there[destination] = self._now_ms()
+            if len(self._there) > _MAX_THERE:
+                self._there.pop(next(iter(self._there)))
+        return pushed
+
+    def _was_there(self, destination: NodeId) -> bool:
+        """Tell whether a recipient has answered a push just now."""
+        return self._now_ms() < self._there.get(destination, 0) + _THERE_MS
 
 
 def _body(proof: str | None) -> StatusList | None:

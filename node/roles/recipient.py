@@ -2,7 +2,8 @@
 """What a node does when consents, withdrawals and pushed records arrive.
 
 All three are delivered at least once, so each is idempotent: consents and withdrawals
-by version, records by id and version. Everything is on disk before it is acknowledged.
+by version, pushes by the id of the message. Everything is on disk before it is
+acknowledged.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from federation import taken
 from federation.exchange import Answer, Asked, Endpoint, Handler, Reply
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
 from node.database import Database
 from node.proofs import Proofs
 from node.warrants import Verified, Warrants
-from protocol.answer import Acknowledged, Done, Package, Stored
+from protocol.answer import Acknowledged, Done, Package, Stored, Taken
 from protocol.consent import (
     ACKNOWLEDGEMENT,
     CONSENT,
@@ -41,6 +43,7 @@ from protocol.request import (
     ConsentPackage,
     Push,
     Revoke,
+    TakenQuery,
     TicketsQuery,
 )
 from protocol.sealed import OpeningKey
@@ -113,7 +116,12 @@ class RecipientDesk:
             "consent-notice": self._consent,
             "revoke": self._revoke,
             "push": self._push,
+            "taken": self._taken,
         }
+
+    def forget(self, connection: Connection, now: int) -> None:
+        """Forget the ids of messages that their senders have given up."""
+        taken.forget(connection, (now - self._skew_s) * 1000)
 
     # --------------------------------------------------------------- consents
 
@@ -256,6 +264,10 @@ class RecipientDesk:
     async def _push(self, asked: Asked) -> Reply:
         """Store records that a holder pushes to us under a consent that names us."""
         query = asked.expect(Push)
+        if (query.message is None) != (query.until_ms is None):
+            raise Malformed("a message has an id and an end, or neither")
+        if query.until_ms is not None and query.until_ms <= asked.now_ms:
+            return Reply(ProblemBody(code="message-expired"))
         verified: Verified | Deny | None = None
         if query.warrant is not None:
             verified = self._warrants.verify(query.warrant, asked)
@@ -281,6 +293,8 @@ class RecipientDesk:
         ticket, home = verified.ticket, verified.home.sub
 
         def store(connection: Connection) -> Stored:
+            if not self._take(connection, asked, query):
+                return Stored(stored=0, known=len(query.records))
             subject = self._subject(connection, ticket, home, asked.now_ms)
             stored = self._vault.intake.receive(
                 connection,
@@ -294,6 +308,24 @@ class RecipientDesk:
             return stored
 
         return Reply(await self._database.write(store))
+
+    def _take(self, connection: Connection, asked: Asked, query: Push) -> bool:
+        """Note the message; False if it was carried out before."""
+        if query.message is None or query.until_ms is None:
+            return True
+        return taken.take(
+            connection,
+            asked.sender.sub,
+            query.message,
+            until_ms=query.until_ms,
+            now_ms=asked.now_ms,
+        )
+
+    async def _taken(self, asked: Asked) -> Reply:
+        """Tell a sender whether its message got through; others' look like unknown."""
+        message, sender = asked.expect(TakenQuery).message, asked.sender.sub
+        known = self._database.read(lambda c: taken.is_taken(c, sender, message))
+        return Reply(Taken(taken=known))
 
     def _case(self, asked: Asked, verified: Verified | None) -> Case:
         """Judge a push with us as recipient and the sender as holder."""

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
+from federation.letters import queues
 from federation.outbox import (
     Delivered,
+    Message,
     Outbox,
     OutboxFull,
     OutboxLimits,
     Undelivered,
 )
-from federation.tables import backoff, outbox
+from federation.tables import outbox, outbox_queues
 from federation.virtual import SeededEntropy
 from protocol.box import Box
 from protocol.errors import CannotOpen, Misuse
@@ -34,6 +37,7 @@ LATER = Undelivered("peer-unreachable", final=False)
 NEVER = Undelivered("forbidden", final=True)
 Outcome = Delivered | Undelivered
 CANARY = b"CANARY-MESSAGE"
+DAY_MS = 86_400_000
 
 
 class Post:
@@ -59,6 +63,7 @@ class Post:
         self.store = FileStore(engine)
         self.replies: dict[NodeId, Callable[[bytes], Outcome]] = {}
         self.sent: list[tuple[NodeId, bytes]] = []
+        self.messages_sent: list[Message] = []
         self.at_once = self.most_at_once = 0
         self.outbox = Outbox(
             store=self.store,
@@ -69,16 +74,18 @@ class Post:
             limits=limits,
         )
 
-    async def _deliver(self, to: NodeId, kind: str, message: bytes) -> Outcome:
+    async def _deliver(self, message: Message) -> Outcome:
+        to = message.destination
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             # The network takes its time; others get their turn.
             for _ in range(3):
                 await asyncio.sleep(0)
-            self.sent.append((to, message))
+            self.sent.append((to, message.content))
+            self.messages_sent.append(message)
             reply = self.replies.get(to)
-            return Delivered() if reply is None else reply(message)
+            return Delivered() if reply is None else reply(message.content)
         finally:
             self.at_once -= 1
 
@@ -123,7 +130,9 @@ class Post:
 
     def next_ms(self, to: NodeId) -> int | None:
         """Return until when a destination is left alone."""
-        query = select(backoff.c.next_ms).where(backoff.c.destination == to)
+        query = select(outbox_queues.c.next_ms).where(
+            outbox_queues.c.destination == to, outbox_queues.c.failures > 0
+        )
         return self.store.read(lambda c: c.execute(query).scalar())
 
 
@@ -345,6 +354,178 @@ async def test_dead_letter_can_be_retried_or_dropped(post: Post) -> None:
     await post.run()
     assert post.messages(CLINIC) == [b"1", b"2", b"1"]
     assert post.store.read(post.outbox.dead_letters) == []
+
+
+async def test_dead_letters_of_one_destination_are_retried_or_dropped_together(
+    post: Post,
+) -> None:
+    """And no others; what waits for it is tried at once."""
+    for to in (CLINIC, MARKET):
+        post.reply(to, NEVER)
+        post.put(to, b"1", b"2")
+    await post.run()
+    retry = partial(post.outbox.retry, destination=CLINIC)
+    assert await post.store.write(retry) == 2
+    drop = partial(post.outbox.drop, destination=MARKET)
+    assert await post.store.write(drop) == 2
+    post.reply(CLINIC, Delivered())
+    await post.run()
+    assert post.store.read(post.outbox.dead_letters) == []
+    assert post.messages(CLINIC) == [b"1", b"2", b"1", b"2"]
+    assert post.messages(MARKET) == [b"1", b"2"]
+
+
+async def test_what_waits_for_a_node_that_is_gone_can_be_dropped(post: Post) -> None:
+    """By its name; other destinations keep theirs."""
+    for to in (CLINIC, MARKET):
+        post.reply(to, LATER)
+        post.put(to, b"1", b"2")
+    await post.run()
+    drop = partial(post.outbox.drop, destination=CLINIC, waiting=True)
+    assert await post.store.write(drop) == 2
+    assert post.waiting() == {MARKET: 2}
+    assert [q.destination for q in post.store.read(queues)] == [MARKET]
+
+
+async def test_dead_letters_are_shown_page_by_page(post: Post) -> None:
+    """By destination, and above a number."""
+    for to in (CLINIC, MARKET):
+        post.reply(to, NEVER)
+        post.put(to, b"1", b"2")
+    await post.run()
+    show = partial(post.outbox.dead_letters, destination=CLINIC)
+    first, second = post.store.read(show)
+    assert post.store.read(partial(show, after=first.id)) == [second]
+    assert post.store.read(partial(show, limit=1)) == [first]
+
+
+# -------------------------------------------------------------------------- expiry
+
+
+async def test_message_whose_time_is_over_is_set_aside_untried(post: Post) -> None:
+    """With the reason; the ones behind it get their turn."""
+    post.reply(CLINIC, LATER)
+    post.put(CLINIC, b"1")
+    await post.run()
+    post.clock.move(30 * DAY_MS - 1_000)
+    post.put(CLINIC, b"2")
+    post.clock.move(2_000)
+    post.reply(CLINIC, Delivered())
+    await post.run()
+    assert post.messages(CLINIC) == [b"1", b"2"]
+    (letter,) = post.store.read(post.outbox.dead_letters)
+    assert (letter.reason, letter.attempts) == ("message-expired", 1)
+
+
+async def test_message_for_a_dead_peer_is_given_up_without_an_attempt(
+    post: Post,
+) -> None:
+    """By housekeeping; its queue goes, and in the end the letter too."""
+    post.reply(CLINIC, LATER)
+    post.put(CLINIC, b"1")
+    await post.run()
+    post.clock.move(31 * DAY_MS)
+    assert await post.store.write(post.outbox.purge) == 1
+    assert post.waiting() == {}
+    assert post.store.read(queues) == []
+    assert len(post.store.read(post.outbox.dead_letters)) == 1
+    post.clock.move(91 * DAY_MS)
+    assert await post.store.write(post.outbox.purge) == 1
+    assert post.store.read(post.outbox.dead_letters) == []
+
+
+async def test_withdrawal_is_never_given_up(post: Post) -> None:
+    """Nor refused because too much waits."""
+    small = Post(post.engine, clock=post.clock, limits=OutboxLimits(max_waiting=1))
+    small.put(CLINIC, b"1")
+    with small.engine.begin() as connection:
+        small.outbox.put(connection, CLINIC, "revoke", b"2", always=True)
+    small.clock.move(1_000 * DAY_MS)
+    await small.store.write(small.outbox.purge)
+    await small.run()
+    assert small.messages(CLINIC) == [b"2"]
+
+
+async def test_retry_gives_an_expired_message_a_new_life(post: Post) -> None:
+    """Else it would be set aside again at once."""
+    post.reply(CLINIC, LATER)
+    post.put(CLINIC, b"1")
+    post.clock.move(31 * DAY_MS)
+    await post.store.write(post.outbox.purge)
+    post.reply(CLINIC, Delivered())
+    assert await post.store.write(partial(post.outbox.retry, destination=CLINIC)) == 1
+    await post.run()
+    assert post.messages(CLINIC) == [b"1"]
+
+
+# ------------------------------------------------------------------ names and turns
+
+
+async def test_message_keeps_its_id_in_every_attempt(
+    post: Post, engine: Engine
+) -> None:
+    """And says whether an earlier one may have got through, also after a crash."""
+    post.reply(CLINIC, LATER)
+    async with post.running():
+        await post.settle()
+        post.put(CLINIC, b"1")
+        await post.settle()
+    post.clock.move(1_000)
+    await post.run()
+    again = Post(engine, clock=post.clock)
+    again.put(MARKET, b"a")
+    again.clock.move(10_000)
+    async with again.running():
+        await again.settle()
+        again.put(MARKET, b"b")
+        await again.settle()
+    first, *later = post.messages_sent
+    (last,) = [m for m in again.messages_sent if m.destination == CLINIC]
+    assert not first.tried
+    assert later
+    for message in (*later, last):
+        assert message.tried
+        assert message.id == first.id
+    before, after = [m for m in again.messages_sent if m.destination == MARKET]
+    # Put before the start of this process: nobody knows.
+    assert (before.tried, after.tried) == (True, False)
+    assert before.id != after.id
+
+
+async def test_long_queue_does_not_hold_up_a_short_one(engine: Engine) -> None:
+    """Destinations take turns."""
+    post = Post(engine, limits=OutboxLimits(workers=1, turn=2))
+    post.put(CLINIC, *(str(number).encode() for number in range(6)))
+    post.clock.move(1)
+    post.put(MARKET, b"a")
+    post.clock.move(1)
+    await post.run(400)
+    assert [to for to, _ in post.sent[:3]] == [CLINIC, CLINIC, MARKET]
+    assert post.messages(CLINIC) == [str(number).encode() for number in range(6)]
+
+
+async def test_queue_that_lost_its_row_is_found_again(post: Post) -> None:
+    """A file that was altered or restored: nothing waits for ever."""
+    post.put(CLINIC, b"1")
+    with post.engine.begin() as connection:
+        connection.execute(outbox_queues.delete())
+    await post.run()
+    assert post.messages(CLINIC) == [b"1"]
+
+
+async def test_hearing_of_a_peer_that_has_no_failures_costs_no_look_up(
+    post: Post,
+) -> None:
+    """Each verified request asks; only dead peers are worth a query."""
+    post.reply(CLINIC, LATER)
+    post.put(CLINIC, b"1")
+    assert not post.outbox.heard_of(CLINIC)
+    await post.run()
+    assert post.outbox.heard_of(CLINIC)
+    assert not post.outbox.heard_of(MARKET)
+    again = Post(post.engine, clock=post.clock)
+    await again.run()
+    assert again.outbox.heard_of(CLINIC)
 
 
 async def test_message_that_does_not_open_becomes_a_dead_letter(

@@ -163,6 +163,28 @@ async def test_push_that_was_not_agreed_to_waits_for_the_operator(town: Town) ->
     for act in ("retry", "drop"):
         assert await town.refused("energy", "outbox", act, number) == "not-found"
         assert run_command("outbox", act, "0").status == cli.USAGE
+        assert run_command("outbox", act).status == cli.USAGE
+
+
+async def test_messages_to_one_node_are_retried_and_dropped_together(
+    town: Town,
+) -> None:
+    """By its name; other nodes keep theirs."""
+    consent = await agreed(town)
+    push = "push", "--consent", consent, "--recipient", "hoshino/market", *WHAT
+    await town.ok("energy", *push)
+    await town.ok("energy", *push)
+    list_ = "outbox", "list"
+    await town.eventually("energy", *list_, true=lambda d: len(d["dead"]) == 2)
+    to = "--to", "hoshino/market"
+    assert await town.json("energy", "outbox", "retry", *to) == {"changed": 2}
+    await town.eventually("energy", *list_, true=lambda d: len(d["dead"]) == 2)
+    others = await town.json("energy", *list_, "--to", "hoshino/hall")
+    assert others == {"waiting": [], "dead": []}
+    drop = "outbox", "drop", "--to"
+    assert await town.json("energy", *drop, "hoshino/hall") == {"changed": 0}
+    assert await town.json("energy", *drop, "hoshino/market") == {"changed": 2}
+    assert "Empty" in await town.ok("energy", *list_)
 
 
 async def test_push_to_somebody_else_is_refused_at_once(town: Town) -> None:
@@ -180,4 +202,9 @@ async def test_messages_wait_for_a_node_that_is_away(town: Town) -> None:
     await town.stop("market")
     await town.consent(account)
     await town.eventually("hall", "outbox", "list", true=lambda d: d["waiting"])
-    assert "hoshino/market" in await town.ok("hall", "outbox", "list")
+    text = await town.ok("hall", "outbox", "list")
+    assert "hoshino/market" in text
+    assert "peer-unreachable" in text
+    assert await town.json("hall", "outbox", "retry", "--all") == {"changed": 0}
+    drop = "outbox", "drop", "--to", "hoshino/market", "--waiting"
+    assert (await town.json("hall", *drop))["changed"] >= 1
