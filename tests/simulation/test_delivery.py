@@ -9,10 +9,10 @@ from federation.letters import Queue, queues
 from federation.outcome import LinkLost
 from federation.peers import Carrier
 from federation.tables import received_messages
+from node.simulate.meddler import give_back, take_over
 from protocol.answer import Taken
 from protocol.envelope import Envelope, Kind
 from protocol.request import Ping, TakenQuery
-from tests.simulation.meddler import give_back, take_over
 from tests.simulation.town import (
     BROKER,
     CLINIC,
