@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What comes back: a result signed by the party that answered, sealed to the asker.
 
-    byte 0      1 = sealed answer, 2 = problem from a broker, in clear
+    byte 0      1 = sealed answer, 2 = problem from a broker, in clear,
+                3 = sealed answer with chunks behind it
     bytes 1-4   length of the hop records
     then        hop records, payload
 
 The payload of a sealed answer is a JWS `machikura-answer+jws` that names the digest of
 the request; in a hidden read it verifies against the member key and `iss` is the city.
-The payload of a problem is a JWS `machikura-problem+jws` and the broker's membership,
-separated by a line feed. Each broker puts its own hop record in front on the way back,
-so the asker ends up with the whole chain, home broker first.
+With chunks, it is the length (u32) of the sealed answer, the sealed answer, and the
+chunks of a `Segment` (`protocol.stream`). The payload of a problem is a JWS
+`machikura-problem+jws` and the broker's membership, separated by a line feed. Each
+broker puts its own hop record in front on the way back, so the asker ends up with the
+whole chain, home broker first.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
+from protocol.attachment import AttachmentInfo, Size
 from protocol.errors import Malformed, TooLarge
 from protocol.hop import MAX_HOPS
-from protocol.ids import DatasetTypeName, NodeId, PurposeName
+from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
 from protocol.location import LinkGrant, LocationEntry
 from protocol.model import Claims, Digest, Document, Seconds, ShortText
 from protocol.problem import ProblemBody
@@ -40,6 +44,7 @@ class ReadResult(Document):
         fields: the fields released.
         cut: clause to the fields it cut (query, consent, purpose, policy, holder).
         more: there are further records after the last one.
+        next: where they start: the `after` of the next read. Opaque, the holder's own.
     """
 
     op: Literal["read"] = "read"
@@ -47,6 +52,23 @@ class ReadResult(Document):
     fields: tuple[str, ...]
     cut: dict[str, tuple[str, ...]]
     more: bool = False
+    next: ShortText | None = None
+
+
+class Segment(Document):
+    """A part of an attachment; its chunks follow the sealed answer.
+
+    Attributes:
+        record: the attachment's record, as it was asked for.
+        attachment: what it is, as it was asked for; the whole, not this part.
+        offset, length: which bytes of its content the chunks hold.
+    """
+
+    op: Literal["segment"] = "segment"
+    record: RecordId
+    attachment: AttachmentInfo
+    offset: Size
+    length: Size
 
 
 class Stored(Document):
@@ -135,6 +157,7 @@ class Package(Document):
 
 Result: TypeAlias = Annotated[
     ReadResult
+    | Segment
     | Stored
     | Entries
     | Holdings
@@ -175,6 +198,7 @@ class AnswerType(IntEnum):
 
     SEALED = 1
     PROBLEM = 2
+    CHUNKS = 3
 
 
 @dataclass(frozen=True)
@@ -201,7 +225,7 @@ class AnswerEnvelope:
         if len(data) < _PREFIX.size:
             raise Malformed("truncated answer")
         kind, hops = _PREFIX.unpack_from(data)
-        if kind not in (AnswerType.SEALED, AnswerType.PROBLEM):
+        if not AnswerType.SEALED <= kind <= AnswerType.CHUNKS:
             raise Malformed("unknown type of answer")
         end = _PREFIX.size + hops
         if hops > MAX_HOPS * 1024 or len(data) < end:

@@ -105,6 +105,13 @@ class ExchangeId(Identifier):
     grammar = re.compile(_UUID)
 
 
+class AttachmentId(Identifier):
+    """An attachment of a record: a UUID in canonical form."""
+
+    __slots__ = ()
+    grammar = re.compile(_UUID)
+
+
 class RecordId(Identifier):
     """A record anywhere: URN with city and node, or a pairwise one that hides the node.
 

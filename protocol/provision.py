@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from protocol.ids import DatasetTypeName, ExchangeId, PurposeName, RecordId
+from protocol.ids import (
+    AttachmentId,
+    DatasetTypeName,
+    ExchangeId,
+    PurposeName,
+    RecordId,
+)
 from protocol.model import Digest, Document, Millis, ShortText
 
 
@@ -29,6 +35,7 @@ class ProvisionRecord(Document):
         dataset_type, fields, records: what (articles 29 and 30: items of the data).
         request, answer: digests that tie both sides' records together.
         route: brokers that carried it, nearest to the requester first.
+        attachment: of a transfer: which; this exchange opened it.
     """
 
     role: Literal["provision", "reception"]
@@ -45,3 +52,4 @@ class ProvisionRecord(Document):
     request: Digest
     answer: Digest
     route: tuple[ShortText, ...] = ()
+    attachment: AttachmentId | None = None

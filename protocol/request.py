@@ -16,8 +16,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from protocol.attachment import MAX_ATTACHMENTS, AttachmentInfo, Size
 from protocol.errors import Malformed
-from protocol.ids import DatasetTypeName, NodeId, RecordId
+from protocol.ids import AttachmentId, DatasetTypeName, ExchangeId, NodeId, RecordId
 from protocol.membership import Credentials
 from protocol.model import Document, Millis, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
@@ -49,13 +50,19 @@ class Warrant(Document):
 
 
 class WireRecord(Document):
-    """A record on its way. `content` is JSON text; `time` is ISO 8601."""
+    """A record on its way. `content` is JSON text; `time` is ISO 8601.
+
+    `attachments` are there where the read asked for them: those of fields released.
+    """
 
     id: RecordId
     dataset_type: DatasetTypeName
     version: Annotated[int, Field(ge=1)]
     time: ShortText | None = None
     content: Annotated[str, Field(max_length=MAX_BODY_BYTES)]
+    attachments: (
+        Annotated[tuple[AttachmentInfo, ...], Field(max_length=MAX_ATTACHMENTS)] | None
+    ) = None
 
 
 class Read(Document):
@@ -66,6 +73,8 @@ class Read(Document):
         records: only these; None means all in scope.
         since, until: record time, ISO 8601, `since` inclusive, `until` exclusive.
         limit: at most so many records, oldest first.
+        after: the answer's `next`: only what comes after that record.
+        attachments: tell the attachments of each record as well.
     """
 
     op: Literal["read"] = "read"
@@ -75,6 +84,29 @@ class Read(Document):
     since: ShortText | None = None
     until: ShortText | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    after: ShortText | None = None
+    attachments: bool | None = None
+
+
+class Fetch(Document):
+    """Ask a holder for a part of an attachment.
+
+    Attributes:
+        record: its record, as the holder named it in a read.
+        attachment: which.
+        offset: where the part starts; a multiple of `protocol.stream.CHUNK_BYTES`.
+        length: bytes of content at most; the holder may send less, in whole chunks.
+        transfer: the exchange that opened this transfer; None opens one, which both
+            sides write down as a provision.
+    """
+
+    op: Literal["fetch"] = "fetch"
+    warrant: Warrant | None = None
+    record: RecordId
+    attachment: AttachmentId
+    offset: Size = 0
+    length: Annotated[int, Field(ge=1, le=MAX_BODY_BYTES)]
+    transfer: ExchangeId | None = None
 
 
 MessageId: TypeAlias = Annotated[str, Field(min_length=1, max_length=36)]
@@ -247,6 +279,7 @@ class Ping(Document):
 
 Query: TypeAlias = Annotated[
     Read
+    | Fetch
     | Push
     | LocateLocator
     | LocateHandle

@@ -16,11 +16,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, select
 
+from vault import discards
 from vault.keyring import Keyring, SubjectId
 from vault.ledger import Ledger
 from vault.records import Records
 from vault.subjects import Subjects
 from vault.tables import (
+    attachments,
     person_keys,
     received_consents,
     record_versions,
@@ -85,7 +87,8 @@ class Erasure:
             subject_names,
             subject_links,
         )
-        return sum(
+        files = discards.discard(connection, attachments.c.subject.in_(erased))
+        return files + sum(
             connection.execute(
                 delete(table).where(table.c.subject.in_(erased))
             ).rowcount

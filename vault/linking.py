@@ -12,6 +12,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from protocol.location import LinkGrant
+from vault.attachments import Attachments
 from vault.errors import Conflict
 from vault.keyring import Keyring, SubjectId
 from vault.ledger import Ledger
@@ -29,12 +30,13 @@ class Linking:
         keyring: Keyring,
         subjects: Subjects,
         store: Records,
+        attachments: Attachments,
         provisions: Provisions,
         ledger: Ledger,
     ) -> None:
         self._keyring = keyring
         self._subjects = subjects
-        self._movers = (store, provisions, ledger)
+        self._movers = (store, attachments, provisions, ledger)
 
     def link(
         self, connection: Connection, local_id: str, grant: LinkGrant, now_ms: int

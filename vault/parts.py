@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from protocol.dataset import DatasetType
 from protocol.ids import NodeId
+from vault.attachments import Attachments
 from vault.dataset_types import DatasetTypes, built_in_types
 from vault.erasure import Erasure
 from vault.importing import Importer
@@ -42,6 +43,7 @@ class Vault:
     types: DatasetTypes
     subjects: Subjects
     records: Records
+    attachments: Attachments
     queries: Queries
     search: Search
     received: ReceivedRecords
@@ -94,6 +96,9 @@ class Vault:
         )
         subjects = Subjects(keyring=keyring, entropy=entropy)
         records = Records(node=node, keyring=keyring, entropy=entropy)
+        attachments = Attachments(
+            node=node, keyring=keyring, types=types, entropy=entropy
+        )
         queries = Queries(store=records)
         search = Search(keyring=keyring, store=records)
         received = ReceivedRecords(keyring=keyring, store=records)
@@ -111,6 +116,7 @@ class Vault:
             types=types,
             subjects=subjects,
             records=records,
+            attachments=attachments,
             queries=queries,
             search=search,
             received=received,
@@ -130,6 +136,7 @@ class Vault:
                 keyring=keyring,
                 subjects=subjects,
                 store=records,
+                attachments=attachments,
                 provisions=provisions,
                 ledger=ledger,
             ),

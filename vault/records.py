@@ -14,11 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from protocol.ids import NodeId, RecordId, uuid7
+from vault import discards
 from vault.errors import Conflict, NotFound
 from vault.keyring import Entropy, Keyring, SubjectId
 from vault.sealed_record import Draft, OpenRecord, open_record, seal_record
 from vault.statements import Hot
 from vault.tables import (
+    attachments,
     record_attributes,
     record_sources,
     record_versions,
@@ -205,9 +207,10 @@ class Records:
         self.delete_serials(connection, [serial])
 
     def delete_serials(self, connection: Connection, serials: list[str]) -> None:
-        """Delete records by their serials, with versions and index entries."""
+        """Delete records by their serials, with all that belongs to them."""
         for start in range(0, len(serials), 500):
             some = serials[start : start + 500]
+            discards.discard(connection, attachments.c.record.in_(some))
             for column in _OF_RECORD:
                 connection.execute(delete(column.table).where(column.in_(some)))
 

@@ -118,6 +118,28 @@ record_attributes = Table(
     info=_DERIVED,
 )
 
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("record", String(36), nullable=False, index=True),
+    Column("subject", String(36), nullable=False, index=True),
+    Column("field", String(128), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("added_ms", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    info=_RECORDS,
+)
+
+# Files of this disk that belong to no attachment: being written, or to be removed.
+discarded_files = Table(
+    "discarded_files",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("since_ms", BigInteger, nullable=False),
+    info=_DERIVED,
+)
+
 dataset_types = Table(
     "dataset_types",
     metadata,
