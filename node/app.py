@@ -45,7 +45,7 @@ from node.node_checks import node_checks
 from node.problems import problem_middleware
 from node.schema import prepare
 from node.sqlite import file_engine
-from node.system import SystemClock, system_entropy
+from node.system import SystemClock, in_thread, system_entropy
 from node.tls import certificate_hash, server_context
 from node.world import World
 from protocol.membership import Role
@@ -105,7 +105,7 @@ async def start(settings: Settings, stack: AsyncExitStack) -> Core:
     )
     stack.push_async_callback(database.close)
     capture = _capture(settings, stack)
-    world = World(clock, system_entropy, dialing())
+    world = World(clock, system_entropy, dialing(), in_thread)
     core = Core(assemble(settings, keys, root, database, world, capture))
     metrics = Metrics()
     metrics.watch_database(database.counters)
@@ -260,7 +260,7 @@ def _capturing(capture: Capture) -> Middleware:
 
     @web.middleware
     async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path == "/v1/import":
+        if request.path == "/v1/import" or request.path.endswith("/attachments"):
             return await handler(request)
         capture(request.path_qs.encode() + b"\n" + await request.read())
         return await handler(request)

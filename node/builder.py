@@ -16,6 +16,7 @@ from identity.agreements import AgreementStore
 from identity.keys import KeyStore
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
+from node.attachments import AttachmentDesk
 from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
@@ -33,6 +34,7 @@ from protocol.box import Box
 from protocol.ids import CityId
 from protocol.membership import Role
 from protocol.suites import VerifyingKey
+from vault.attachment_files import AttachmentFiles
 from vault.parts import Vault
 
 _DAY_MS = 86_400_000
@@ -108,6 +110,15 @@ class Builder:
             index_key=self.keys.secret(INDEX),
             entropy=world.entropy,
         )
+        self.attachments = AttachmentDesk(
+            attachments=self.vault.attachments,
+            files=AttachmentFiles(
+                settings.attachments_folder, max_bytes=settings.limits.attachment_bytes
+            ),
+            database=self.database,
+            aside=world.aside,
+            now_ms=self.now_ms,
+        )
         self.deliveries = Deliveries()
         self.outbox = Outbox(
             store=self.database,
@@ -135,6 +146,7 @@ class Builder:
             addressbook=self.addressbook,
             proofs=self.proofs,
             vault=self.vault,
+            attachments=self.attachments,
             deliveries=self.deliveries,
             outbox=self.outbox,
             dial_state=DialState(self.database),

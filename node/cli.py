@@ -99,6 +99,12 @@ def _import_file(app: typer.Typer) -> None:
     import_file.add_to(app)
 
 
+def _attachment(app: typer.Typer) -> None:
+    from node.commands import attachment
+
+    attachment.add_to(app)
+
+
 def _resident(app: typer.Typer) -> None:
     from node.commands import resident
 
@@ -171,6 +177,10 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
     "import": (
         "Import a file: FHIR R4, CSV or NDJSON. ファイルを取り込みます。",
         _import_file,
+    ),
+    "attachment": (
+        "Files attached to our records. 記録の添付ファイル。",
+        _attachment,
     ),
     "resident": (
         "Residents' accounts and sessions. 住民のアカウントとサインイン。",

@@ -189,6 +189,9 @@ class LimitsTable(Table):
         6.0, "Further failed sign-ins that are allowed after that.", unit="1/min"
     )
     token_life_s: Positive = setting(3_600, "Life of an access token.", unit="s")
+    attachment_bytes: Positive = setting(
+        1_099_511_627_776, "Longest attachment of a record.", unit="bytes"
+    )
     link_requests_out: Positive = setting(
         4_096, "Requests of ours that wait for an answer on one link."
     )
@@ -298,6 +301,11 @@ class Settings(Table):
     def database_file(self) -> Path:
         """The database."""
         return self.data_dir / "node.sqlite3"
+
+    @property
+    def attachments_folder(self) -> Path:
+        """The files of attachments, sealed."""
+        return self.data_dir / "attachments"
 
     @property
     def admin_socket(self) -> Path:

@@ -19,6 +19,7 @@ from identity.agreements import AgreementStore
 from identity.city import Authority
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
+from node.attachments import AttachmentDesk
 from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
@@ -58,6 +59,7 @@ class Parts:
     addressbook: Addressbook
     proofs: Proofs
     vault: Vault
+    attachments: AttachmentDesk
     deliveries: Deliveries
     outbox: Outbox
     dial_state: DialState
@@ -89,6 +91,7 @@ class Parts:
         await self.take_agreements()
         await self.database.write(lambda c: self.vault.start(c, now_ms))
         self.database.read(self.vault.load)
+        await self.attachments.tidy()
         await self.renew_own()
         if self.city is not None and self.standing.admitted:
             self.trust.set_own_keys(self.city.keys())
@@ -127,6 +130,7 @@ class Parts:
         now = self.now()
         await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
         await self.database.write(self.outbox.purge)
+        await self.attachments.tidy()
         for desk in (self.holder, self.recipient, self.city):
             if desk is not None:
                 await self.database.write(partial(desk.forget, now=now))

@@ -10,6 +10,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class SystemClock:
@@ -38,6 +42,11 @@ class SystemEntropy:
     def token_bytes(self, size: int, /) -> bytes:
         """Return `size` unpredictable bytes (`federation.ports.Entropy`)."""
         return secrets.token_bytes(size)
+
+
+async def in_thread(work: Callable[[], T], /) -> T:
+    """Do work in a thread (`node.world.Aside`); the loop goes on meanwhile."""
+    return await asyncio.to_thread(work)
 
 
 system_entropy = SystemEntropy()

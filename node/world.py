@@ -7,10 +7,13 @@ pipes in memory (`federation.simulation`). The node cannot tell which.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from federation.ports import Clock, Connect
+
+T = TypeVar("T")
 
 
 class Chance(Protocol):
@@ -25,6 +28,19 @@ class Chance(Protocol):
         ...
 
 
+class Aside(Protocol):
+    """Does work that would hold up the event loop: files, long computation."""
+
+    async def __call__(self, work: Callable[[], T], /) -> T:
+        """Return what `work` returns, or raise what it raises."""
+        ...
+
+
+async def at_once(work: Callable[[], T], /) -> T:
+    """Do it here and now: for simulations, in which nothing runs beside the loop."""
+    return work()
+
+
 @dataclass(frozen=True)
 class World:
     """The outside.
@@ -33,8 +49,10 @@ class World:
         clock: the time of day, and waiting for it.
         entropy: random bytes.
         connect: opens a pipe to a URL.
+        aside: does slow work beside the event loop.
     """
 
     clock: Clock
     entropy: Chance
     connect: Connect
+    aside: Aside = at_once

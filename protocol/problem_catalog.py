@@ -543,6 +543,13 @@ CATALOG: dict[str, Entry] = {
         "Send one of the types in the API document.",
         "API文書にある形式で送ってください。",
     ),
+    "digest-mismatch": Entry(
+        422,
+        "Content is not what its digest says",
+        "内容がダイジェストと一致しません",
+        "Send or fetch it again; it changed on the way or at its source.",
+        "もう一度送受信してください。途中または元で変わっています。",
+    ),
     "my-number-refused": Entry(
         422,
         "My Number is not accepted",

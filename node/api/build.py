@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from node.api import (
+    attachments,
     city,
     clients,
     consents,
@@ -49,7 +50,15 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
     if parts.city is not None:
         city.register_city(registry, core=core)
     if parts.holder is not None:
-        for resource in (datasets, imports, records, links, consents, exchanges):
+        for resource in (
+            datasets,
+            imports,
+            records,
+            attachments,
+            links,
+            consents,
+            exchanges,
+        ):
             resource.register(registry, core=core)
     if parts.residents is not None:
         residents.register(registry, core=core)

@@ -232,6 +232,7 @@ def register(registry: Registry, *, core: Core) -> None:
     )
     async def delete(params: RecordName) -> None:
         await parts.database.write(partial(vault.records.delete, record=params.id))
+        await parts.attachments.tidy()
         if parts.locations is not None:
             await parts.locations.refresh()
 

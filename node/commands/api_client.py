@@ -13,8 +13,8 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import urlencode
@@ -61,7 +61,8 @@ class _SocketConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
+        # Files go in pieces of this size.
+        super().__init__("localhost", timeout=timeout_s, blocksize=1 << 20)
         self._path = path
 
     def connect(self) -> None:
@@ -157,6 +158,30 @@ class ApiClient:
         """
         return self._call("POST", path, query, content, media)
 
+    @contextmanager
+    def download(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Query | None = None,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Call, and give the answer's content to be read piece by piece.
+
+        Reading raises `OSError` or `http.client.HTTPException` where the node or the
+        connection breaks off.
+
+        Raises:
+            NodeUnreachable, NodeProblem: as `request`.
+        """
+        content = None if body is None else orjson.dumps(body)
+        with self._open(method, path, query, content, "application/json") as response:
+            if response.status >= 400:
+                kind, payload = response.getheader("Content-Type"), response.read()
+                _answer(response.status, kind, payload)
+            yield response
+
     def _call(
         self,
         method: str,
@@ -165,6 +190,23 @@ class ApiClient:
         content: Content | None,
         media: str,
     ) -> Any:
+        with self._open(method, path, query, content, media) as response:
+            try:
+                payload = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise self._silent(error) from error
+            kind = response.getheader("Content-Type")
+        return _answer(response.status, kind, payload)
+
+    @contextmanager
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        content: Content | None,
+        media: str,
+    ) -> Iterator[http.client.HTTPResponse]:
         target = f"{path}?{urlencode(query)}" if query else path
         headers = {"Accept-Language": _accept_language()}
         if content is not None:
@@ -177,15 +219,19 @@ class ApiClient:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body=content, headers=headers)
             response = connection.getresponse()
-            payload = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise NodeUnreachable(
-                f"nothing answers at {self._socket}; start it with `machikura serve`",
-                stopped=isinstance(error, FileNotFoundError | ConnectionRefusedError),
-            ) from error
+            connection.close()
+            raise self._silent(error) from error
+        try:
+            yield response
         finally:
             connection.close()
-        return _answer(response.status, response.getheader("Content-Type"), payload)
+
+    def _silent(self, error: Exception) -> NodeUnreachable:
+        return NodeUnreachable(
+            f"nothing answers at {self._socket}; start it with `machikura serve`",
+            stopped=isinstance(error, FileNotFoundError | ConnectionRefusedError),
+        )
 
 
 def _answer(status: int, content_type: str | None, payload: bytes) -> Any:
