@@ -331,7 +331,7 @@ class Body:
     def encode(self) -> bytes:
         """Return the plaintext."""
         query, warrant = self.query, b""
-        if isinstance(query, Read | Push) and query.warrant is not None:
+        if isinstance(query, Read | Fetch | Push) and query.warrant is not None:
             warrant = query.warrant.encoded
             query = query.model_copy(update={"warrant": None})
         asked = _Asked.model_construct(query=query).encode()
@@ -361,10 +361,10 @@ class Body:
         if len(data) < end:
             raise Malformed("truncated body")
         query = _Asked.decode(data[_PREFIX.size : end], max_bytes).query
-        if isinstance(query, Read | Push) and query.warrant is not None:
+        if isinstance(query, Read | Fetch | Push) and query.warrant is not None:
             raise Malformed("the warrant stands behind the query")
         if len(data) > end:
-            if not isinstance(query, Read | Push):
+            if not isinstance(query, Read | Fetch | Push):
                 raise Malformed("a warrant for a query that takes none")
             rest = data[end:]
             warrant = (
