@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from federation.exchange import About, Answer, Endpoint, Refused, Target
+from identity.cache import Cache
 from node.addressbook import Addressbook
 from node.database import Database
 from node.proofs import Proofs
@@ -113,6 +114,7 @@ class Reader:
         self._provisions = provisions
         self._database = database
         self._now_ms = now_ms
+        self._warrants: Cache[Warrant] = Cache(_WARRANTS)
         self.refresh: Refresh = _cannot
 
     async def read(self, request: ReadRequest) -> list[HolderAnswer]:
@@ -202,12 +204,21 @@ class Reader:
             return HolderAnswer(ticket.node, refusal)
         except MachikuraError as error:
             return HolderAnswer(ticket.node, Refusal(error.slug, error.detail))
-        warrant = Warrant(
-            consent=kept.package.consent, ticket=ticket.ticket, proof=proof, home=home
-        )
+        warrant = self._warrant(kept.package.consent, ticket.ticket, proof, home)
         left_ms = max(1, by_ms - self._now_ms())
         outcome = await self._ask(request, target, warrant, kept, left_ms)
         return HolderAnswer(ticket.node, outcome)
+
+    def _warrant(
+        self, consent: str, ticket: str, proof: str | None, home: Credentials | None
+    ) -> Warrant:
+        """Return the warrant, with its bytes, if it was shown before."""
+        place = (consent, ticket, proof or "", "" if home is None else home.membership)
+        known = self._warrants.get(*place)
+        if known is not None and known.home == home:
+            return known
+        made = Warrant(consent=consent, ticket=ticket, proof=proof, home=home)
+        return self._warrants.put(made, *place)
 
     async def _target(
         self, kept: KeptConsent, ticket: HolderTicket, by_ms: int
@@ -287,6 +298,10 @@ class Reader:
         await self._database.write(lambda c: self._provisions.write(c, subject, record))
 
 
+_WARRANTS = 256
+"""How many warrants are kept as written: 10 kB each, and each serves for seconds."""
+
+
 @lru_cache(maxsize=1024)
 def _name_of(consent: str) -> str:
     return digest_of(consent.encode("ascii"))
@@ -306,6 +321,7 @@ def _hold(result: ReadResult, request: ReadRequest) -> None:
     for record in result.records:
         if record.dataset_type != request.dataset_type:
             raise _Beyond("records of another type")
+        # Strictly: the application gets the text as it is.
         content = parse_json(record.content.encode(), max_bytes=MAX_BODY_BYTES)
         if not isinstance(content, dict) or not content.keys() <= released:
             raise _Beyond("fields beyond those it declares")

@@ -21,7 +21,7 @@ from protocol.ids import NodeId
 from protocol.membership import Membership, Role
 from protocol.request import Warrant
 from protocol.sealed import OpeningKey
-from protocol.signature import Signed, digest_of
+from protocol.signature import Signed
 from protocol.status import STATUS_LIST, StatusList
 
 
@@ -115,11 +115,7 @@ class Warrants:
         """Open our ticket; None when it is not for us or for another person."""
         # The key is part of the place: a ticket opened once under a nameless key must
         # not open under this node's own, or the cache would name the hidden holder.
-        place = (
-            digest_of(sealed.encode("ascii", "replace")),
-            digest_of(opening.public.raw),
-            str(consent.jti),
-        )
+        place = sealed, opening.seed, str(consent.jti)
         known = self._tickets.get(*place)
         if known is not None and known.commitment() in consent.subjects:
             return known

@@ -29,7 +29,7 @@ from protocol.errors import Malformed, TooLarge
 from protocol.hop import MAX_HOPS
 from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
 from protocol.location import LinkGrant, LocationEntry
-from protocol.model import Claims, Digest, Document, Seconds, ShortText
+from protocol.model import Claims, Digest, Document, MemberName, Seconds, ShortText
 from protocol.problem import ProblemBody
 from protocol.request import ConsentPackage, Token, WireRecord
 
@@ -50,7 +50,7 @@ class ReadResult(Document):
     op: Literal["read"] = "read"
     records: tuple[WireRecord, ...]
     fields: tuple[str, ...]
-    cut: dict[str, tuple[str, ...]]
+    cut: dict[MemberName, tuple[str, ...]]
     more: bool = False
     next: ShortText | None = None
 

@@ -10,13 +10,19 @@ number 0 is never `false`, the text "1" is never a number.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from protocol.canonical import canonical, parse_canonical
-from protocol.errors import Expired, Malformed, NotYetValid, UnsupportedVersion
+from protocol.canonical import canonical, canonical_of_closed, parse_canonical
+from protocol.errors import (
+    Expired,
+    Malformed,
+    NotYetValid,
+    TooLarge,
+    UnsupportedVersion,
+)
 
 Seconds: TypeAlias = Annotated[int, Field(ge=0, le=2**40)]
 """Whole seconds since 1970, UTC (NumericDate of RFC 7519)."""
@@ -41,12 +47,29 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
+    _is_open: ClassVar[bool | None] = None
+
     def encode(self) -> bytes:
         """Return the canonical bytes, without members that are None."""
         # As model_dump and model_validate_json do it, without their frames: these two
         # are called a score of times for one exchange.
         dump = self.__pydantic_serializer__.to_python
-        return canonical(dump(self, mode="json", exclude_none=True))
+        members = dump(self, mode="json", exclude_none=True)
+        is_open = self._is_open
+        if is_open is None:
+            is_open = self._judge()
+        return canonical(members) if is_open else canonical_of_closed(members)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        """Judge each type by itself: a child may be open where its parent is not."""
+        cls._is_open = None
+
+    @classmethod
+    def _judge(cls) -> bool:
+        """Find out once whether values outside the canonical profile fit this type."""
+        cls._is_open = _may_hold_anything(cls.__pydantic_core_schema__)
+        return cls._is_open
 
     @classmethod
     def decode(cls, data: bytes, max_bytes: int = 1 << 20) -> Self:
@@ -57,13 +80,43 @@ class Document(BaseModel):
                 later than this code. Whatever else is odd in it then is no fault.
             Malformed: not canonical, or a member missing, of wrong type or range.
         """
-        parse_canonical(data, max_bytes)
+        if len(data) > max_bytes:
+            raise TooLarge(f"document of {len(data)} bytes, limit {max_bytes}")
         try:
             decoded: Self = cls.__pydantic_validator__.validate_json(data)
         except ValidationError as error:
+            parse_canonical(data, max_bytes)
             raise _refused(cls.__name__, error) from error
+        # What we would write ourselves is canonical. All else is looked at closely:
+        # members that we do not know, and types that anything fits.
+        if decoded._is_open or decoded.encode() != data:
+            parse_canonical(data, max_bytes)
         return decoded
 
+
+def _may_hold_anything(schema: object) -> bool:
+    """Tell whether a type leaves room for floats, odd member names or any value.
+
+    Args:
+        schema: pydantic's core schema of the type, or a part of it.
+    """
+    if isinstance(schema, list | tuple):
+        return any(_may_hold_anything(part) for part in schema)
+    if not isinstance(schema, dict):
+        return False
+    kind = schema.get("type")
+    if kind in _OPEN_KINDS:
+        return True
+    if kind == "dict" and schema["keys_schema"].get("pattern") != _MEMBER:
+        return True
+    return any(_may_hold_anything(part) for part in schema.values())
+
+
+_OPEN_KINDS = frozenset({"any", "float", "json", "is-instance", "custom-error"})
+_MEMBER = "^[ -~]*$"
+
+MemberName: TypeAlias = Annotated[str, Field(pattern=_MEMBER, max_length=512)]
+"""Name of a member where peers choose it: ASCII, as the canonical form asks."""
 
 _AGES = {
     "less_than_equal": "v",

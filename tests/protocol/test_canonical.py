@@ -14,6 +14,7 @@ import pytest
 import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from protocol.canonical import (
     MAX_DEPTH,
@@ -26,6 +27,7 @@ from protocol.canonical import (
     unb64url,
 )
 from protocol.errors import Malformed, TooLarge
+from protocol.model import Document
 from tests.protocol.published import published
 
 SAFE_INTEGERS = st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER)
@@ -77,6 +79,20 @@ def nested(levels: int) -> bytes:
 def test_output_equals_another_implementation_of_rfc_8785(value: Json) -> None:
     """On the profile, sorted compact output is RFC 8785, byte for byte."""
     assert canonical(value) == rfc8785.dumps(value)
+
+
+class _Card(Document):
+    """A closed type: nothing but text and whole numbers fits."""
+
+    count: int
+    name: str
+
+
+class _Bag(_Card):
+    """An open one."""
+
+    any: Any = None
+    words: dict[str, str] = Field(default_factory=dict)
 
 
 def test_ten_thousand_values_equal_the_other_implementation() -> None:
@@ -349,3 +365,43 @@ def test_base64url_of_another_length_is_refused() -> None:
     for size in (0, 31, 33):
         with pytest.raises(Malformed, match="expected 32"):
             unb64url(b64url(bytes(size)), length=32)
+
+
+def test_document_with_unknown_members_is_read_when_canonical() -> None:
+    """What is not written by our own model is looked at closely."""
+    assert _Card.decode(b'{"count":1,"extra":[true,null,"x"],"name":"a"}').count == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"name":"a","count":1}',
+        b'{"count":1,"name":"a" }',
+        b'{"count":1,"name":"a","name":"a"}',
+        b'{"count":1,"count":1,"name":"a"}',
+        b'{"count":1,"name":"\\u0061"}',
+        b'{"count":1,"extra":1.5,"name":"a"}',
+        b'{"count":1,"extra":9007199254740992,"name":"a"}',
+        b'{"count":9007199254740992,"name":"a"}',
+        '{"count":1,"name":"a","é":1}'.encode(),
+        b'{"count":1,"extra":' + b"[" * 40 + b"]" * 40 + b',"name":"a"}',
+        b'{"any":1.5,"count":1,"name":"a"}',
+        '{"count":1,"name":"a","words":{"é":"x"}}'.encode(),
+    ],
+)
+def test_document_outside_the_profile_is_refused(data: bytes) -> None:
+    """Known members or not: order, spelling, numbers, names, depth."""
+    with pytest.raises(Malformed):
+        (_Bag if b"any" in data or b"words" in data else _Card).decode(data)
+
+
+def test_own_document_outside_the_profile_is_not_written() -> None:
+    """Whether its type is closed or lets anything in."""
+    with pytest.raises(Malformed):
+        _Card(count=2**53, name="a").encode()
+    with pytest.raises(Malformed):
+        _Bag(count=1, name="a", any=1.5).encode()
+    with pytest.raises(Malformed):
+        _Bag(count=1, name="a", words={"é": "x"}).encode()
+    with pytest.raises(Malformed):
+        _Card(count=1, name="\ud800").encode()
