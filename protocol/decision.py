@@ -183,6 +183,10 @@ def _consent(case: Case, consent: Consent, scope: Scope | None) -> Deny | None:
         ),
         (not case.subject_bound, "consent-not-for-subject"),
         (case.operation not in consent.operations, "consent-operation"),
+        (
+            consent.legal_basis not in case.dataset.legal_basis,
+            "consent-legal-basis",
+        ),
         (consent.starts > case.now + case.freshness.skew_s, "consent-not-started"),
         (consent.ends is not None and consent.ends <= case.now, "consent-expired"),
         (consent.exp <= case.now, "consent-expired"),

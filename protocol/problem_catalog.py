@@ -295,6 +295,13 @@ CATALOG: dict[str, Entry] = {
         "Ask for a consent that includes the operation (store, share, re-provide).",
         "蓄積・共有・再提供のうち必要な操作を含む同意を求めてください。",
     ),
+    "consent-legal-basis": Entry(
+        403,
+        "The dataset type has another legal basis",
+        "このデータセット種別では認められない法的根拠です",
+        "Ask for a consent whose legal basis the holder's dataset type lists.",
+        "保有組織のデータセット種別が挙げる法的根拠による同意を求めてください。",
+    ),
     "consent-not-started": Entry(
         403,
         "Consent has not started",

@@ -159,6 +159,9 @@ FAULTS = {
     "wrong operation": Fault(
         "consent-operation", {"consent": {"operations": (Operation.STORE,)}}
     ),
+    "other legal basis": Fault(
+        "consent-legal-basis", {"consent": {"legal_basis": "contract"}}
+    ),
     "consent of tomorrow": Fault(
         "consent-not-started", {"consent": {"starts": NOW + SKEW + 1}}
     ),
