@@ -1,37 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a broker tells its neighbors: routes and their withdrawal.
+"""What a city tells its neighbors: routes and their withdrawal.
 
-Notices are one-way messages on a link: `{"kind": "route", "token": …}`,
-`{"kind": "withdraw", "origin": …}` between brokers, `{"kind": "trust", "token": …}`
-from a broker to its members. Each token is signed and judged by itself; a withdrawal
-counts only for what that same neighbor had announced.
+Only the authority of a city can sign what it announces. It tells its neighbors itself
+and gives the same notices to the relays of its city (`federation.notice`), which tell
+them on their own links, also while the authority is away: hence the long life.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from dataclasses import dataclass
 
-from pydantic import Field
-
+from federation.notice import Notice
 from federation.relay import Agreed
 from federation.routing import Route, RouteTable
 from protocol.canonical import b64url
 from protocol.ids import CityId
-from protocol.model import Document
-from protocol.route import MAX_BUNDLE_BYTES, ROUTE, Announcement, CityKeys
+from protocol.route import ROUTE, Announcement, CityKeys
+from protocol.sealed import PublicSealingKey
 from protocol.signature import MAX_TOKEN_BYTES, Signed, sign
 from protocol.suites import Signer
 
-MAX_NOTICE_BYTES = MAX_BUNDLE_BYTES + 1024
+RENEWALS = 24
+"""Times in its life that an announcement is signed anew: hourly, if it lives a day."""
 
 
-class Notice(Document):
-    """One notice on a link."""
+@dataclass(frozen=True)
+class _Told:
+    """What was told of one city: by which word, until when it serves, and how."""
 
-    kind: Literal["route", "withdraw", "trust"]
-    token: Annotated[str, Field(max_length=MAX_BUNDLE_BYTES)] | None = None
-    origin: CityId | None = None
+    name: str
+    renew_at: int
+    notice: bytes
 
 
 class Announcer:
@@ -47,7 +47,9 @@ class Announcer:
         agreed: Agreed,
         now_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
-        life_s: int = 600,
+        life_s: int = 86_400,
+        brokers: Callable[[], tuple[str, ...]] = tuple,
+        tokens: PublicSealingKey | None = None,
     ) -> None:
         """Take the parts.
 
@@ -59,7 +61,10 @@ class Announcer:
             agreed: the agreement in force with a city.
             now_ms: clock.
             entropy: chance.
-            life_s: how long an announcement is valid.
+            life_s: how long an announcement is valid: so long do our relays do without
+                us. A route that is gone is withdrawn at once, whatever its life.
+            brokers: where the brokers of our city listen, now.
+            tokens: what location tokens for our city are sealed to.
         """
         self._city = city
         self._operating = operating
@@ -69,7 +74,9 @@ class Announcer:
         self._now_ms = now_ms
         self._entropy = entropy
         self._life_s = life_s
-        self._told: dict[CityId, dict[CityId, tuple[str, int]]] = {}
+        self._brokers = brokers
+        self._tokens = tokens
+        self._told: dict[CityId, dict[CityId, _Told]] = {}
 
     def for_neighbor(self, neighbor: CityId) -> list[bytes]:
         """Return the notices that bring a neighbor up to date; usually none or few."""
@@ -83,14 +90,16 @@ class Announcer:
             wanted.update({r.announcement.body.origin: r for r in exported})
         gone = [o for o in told if o not in wanted]
         for origin, route in wanted.items():
-            name = "" if route is None else route.announcement.digest
+            name = self._name(route)
             known = told.get(origin)
-            if known is not None and known[0] == name and now < known[1]:
+            if known is not None and known.name == name and now < known.renew_at:
                 continue
             signed = self._announce(neighbor, route, now)
             if signed is not None and len(signed.token) <= MAX_TOKEN_BYTES:
-                told[origin] = (name, now + self._life_s // 3)
-                notices.append(Notice(kind="route", token=signed.token).encode())
+                notice = Notice(kind="route", token=signed.token).encode()
+                renew_at = now + self._life_s // RENEWALS
+                told[origin] = _Told(name, renew_at, notice)
+                notices.append(notice)
             elif known is not None:
                 # What was told before no longer holds, and this cannot be told.
                 gone.append(origin)
@@ -99,9 +108,19 @@ class Announcer:
             notices.append(Notice(kind="withdraw", origin=origin).encode())
         return notices
 
+    def current(self, neighbor: CityId) -> list[bytes]:
+        """Return all notices that hold for a neighbor now, for a link that is new."""
+        return [told.notice for told in self._told.get(neighbor, {}).values()]
+
     def forget(self, neighbor: CityId) -> None:
         """Start over with a neighbor, after its link was lost."""
         self._told.pop(neighbor, None)
+
+    def _name(self, route: Route | None) -> str:
+        """Return what an announcement depends on; another name needs another word."""
+        if route is not None:
+            return route.announcement.digest
+        return f"{self._keys().broker}{self._keys().operating}{self._brokers()}"
 
     def _may_transit(self, asking: CityId, through_next: CityId) -> bool:
         theirs, ours = self._agreed(asking), self._agreed(through_next)
@@ -140,6 +159,8 @@ class Announcer:
                 keys=keys,
                 inner=inner,
                 next_city=next_city,
+                brokers=self._brokers() if route is None else (),
+                tokens=self._tokens if route is None else None,
             ),
         )
 

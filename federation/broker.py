@@ -6,6 +6,11 @@ peer, its times, its hop budget and the agreements (`federation.relay`); refuse 
 being carried already; find the next hop; add a hop record; forward; put the hop record
 in front of the answer. It may only narrow, and it reads nothing but the routing header.
 
+A city may have several brokers. A node that is linked with another one is reached by
+one more hop inside the city, and never by two: what came from a broker of our own city
+is not passed to a third. What a relay cannot tell (a token under a key that it has not,
+a member key that it has not heard of) goes to the authority in the same way.
+
 A refusal is a problem signed by this broker. A member's own unsealed problem is signed
 anew, so that a hidden holder is not named by a failure. Each broker waits a little less
 long than the one before it, so that a silent hop is named by its neighbor.
@@ -14,26 +19,26 @@ long than the one before it, so that a silent hop is named by its neighbor.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from federation import relay
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.peers import Carrier, Peer, Peers
+from federation.presence import Presence
 from federation.relay import Agreed, Turned
 from federation.replay import SeenIds
 from federation.routing import RouteTable
 from protocol import hop
 from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
 from protocol.envelope import Envelope
-from protocol.errors import MachikuraError, Malformed
+from protocol.errors import CannotOpen, MachikuraError, Malformed
 from protocol.hop import HopRecord
 from protocol.ids import CityId, NodeId
-from protocol.location import TokenBody, open_token
+from protocol.location import Opener, TokenBody, open_token
 from protocol.membership import Role
 from protocol.problem import PROBLEM, ProblemBody, SignedProblem
 from protocol.problem_catalog import CATALOG
-from protocol.sealed import OpeningKey
 from protocol.signature import digest_of, sign
 from protocol.suites import Signer
 
@@ -59,6 +64,11 @@ class BrokerLimits:
     tokens_cached: int = 10_000
 
 
+@dataclass(frozen=True)
+class _Unclear(Turned):
+    """What we cannot tell, and the authority of our city perhaps can."""
+
+
 class Broker:
     """One broker process of a city."""
 
@@ -67,7 +77,7 @@ class Broker:
         *,
         node: NodeId,
         signer: Signer,
-        opening: OpeningKey,
+        opening: Opener,
         membership: Callable[[], str],
         peers: Peers,
         routes: RouteTable,
@@ -79,6 +89,8 @@ class Broker:
         observe: Callable[[str], None] = lambda code: None,
         tap: Callable[[bytes], None] = lambda opened: None,
         member_behind: Callable[[str], NodeId | None] | None = None,
+        presence: Presence | None = None,
+        authority: Callable[[], NodeId | None] = lambda: None,
     ) -> None:
         """Take the parts.
 
@@ -99,6 +111,9 @@ class Broker:
             member_behind: whose a member key of our city is. With it, a request under
                 a member key goes there, whomever its token names: anybody can make
                 tokens, and trying one for each node would find the hidden holder.
+            presence: who is linked with other brokers of our city.
+            authority: the broker of our city that knows what we may not know; None if
+                that is us.
         """
         self._node = node
         self._signer = signer
@@ -114,6 +129,8 @@ class Broker:
         self._observe = observe
         self._tap = tap
         self._member_behind = member_behind
+        self._presence = presence or Presence()
+        self._authority = authority
         self._seen = SeenIds()
         self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
 
@@ -180,23 +197,31 @@ class Broker:
                 found = self._peers.broker_of(route.neighbor)
                 if found is not None:
                     return await self._send(envelope, found, route.neighbor)
+                beside = self._presence.toward(route.neighbor)
+                passed = await self._hand_over(envelope, peer, beside)
+                if passed is not None:
+                    return passed
                 turned = Turned("peer-unreachable", f"broker of {route.neighbor}")
             first = first or turned
         return first or Turned("no-route", f"to {header.to.city}")
 
-    def _agreements(self, envelope: Envelope, peer: Peer, to: CityId) -> Turned | None:
+    def _agreements(
+        self, envelope: Envelope, peer: Peer, to: CityId, further: int = 0
+    ) -> Turned | None:
         return relay.check_agreements(
             envelope.header,
             city=self.city,
             came_from=peer.city,
             goes_to=to,
             a=self._agreed,
-            carried=hop.count(envelope.hops) + 1,
+            carried=hop.count(envelope.hops) + 1 + further,
         )
 
     async def _deliver(self, envelope: Envelope, peer: Peer) -> bytes | Turned:
         """Hand over to a node of our own city, or to ourselves."""
         node = self._addressed(envelope)
+        if isinstance(node, _Unclear):
+            return await self._ask_authority(envelope, peer, node)
         if isinstance(node, Turned):
             return node
         if node == self._node:
@@ -204,9 +229,44 @@ class Broker:
             answer = await self._local(peer, envelope.with_line(line).pack())
             return prepend_hop(self._unnamed(envelope, answer), line)
         found = self._peers.find(node)
-        if found is None:
-            return Turned("peer-unreachable", "the node has no link to its city")
-        return await self._send(envelope, found, "member")
+        if found is not None:
+            return await self._send(envelope, found, "member")
+        beside = self._presence.beside(node)
+        passed = await self._hand_over(envelope, peer, beside)
+        if passed is not None:
+            return passed
+        return Turned("peer-unreachable", "the node has no link to its city")
+
+    async def _ask_authority(
+        self, envelope: Envelope, peer: Peer, unclear: Turned
+    ) -> bytes | Turned:
+        """Pass on what only the authority of our city can tell, if that is not us."""
+        authority = self._authority()
+        if authority is None:
+            return unclear
+        found = self._peers.find(authority)
+        beside = iter(() if found is None else (found,))
+        passed = await self._hand_over(envelope, peer, beside)
+        if passed is not None:
+            return passed
+        return Turned("peer-unreachable", "only the city's authority could tell whose")
+
+    async def _hand_over(
+        self, envelope: Envelope, peer: Peer, beside: Iterator[tuple[Peer, Carrier]]
+    ) -> bytes | Turned | None:
+        """Pass to another broker of our city; None if nobody may or can take it."""
+        if peer.city == self.city and peer.is_broker and peer.node != self._node:
+            return None  # One hop more inside a city, not two.
+        for found in beside:
+            if found[0].node == peer.node:
+                continue
+            # It will stand in the chain as well, and counts for every agreement.
+            turned = relay.check_budget(envelope, self._limits.max_hops, further=1)
+            turned = turned or self._agreements(envelope, peer, self.city, further=1)
+            if turned is not None:
+                return turned
+            return await self._send(envelope, found, self.city)
+        return None
 
     def _addressed(self, envelope: Envelope) -> NodeId | Turned:
         header, to = envelope.header, envelope.header.to
@@ -227,10 +287,11 @@ class Broker:
 
     def _serves_others(self, node: NodeId) -> bool:
         """Tell whether other cities may name it: a broker or directory."""
+        if node in (self._node, self._authority()):
+            return True
         found = self._peers.find(node)
-        return node == self._node or (
-            found is not None
-            and not {Role.BROKER, Role.DIRECTORY}.isdisjoint(found[0].membership.roles)
+        return found is not None and not {Role.BROKER, Role.DIRECTORY}.isdisjoint(
+            found[0].membership.roles
         )
 
     def _hidden(self, member: str, token: TokenBody) -> NodeId | Turned:
@@ -240,7 +301,7 @@ class Broker:
         if self._member_behind is None:
             return token.node
         found = self._member_behind(member)
-        return found or Turned("token-invalid", "nobody has this member key")
+        return found or _Unclear("token-invalid", "nobody has this member key")
 
     def _open(self, token: str) -> TokenBody | Turned:
         now, name = self._now_ms() // 1000, digest_of(token.encode("utf-8"))
@@ -248,6 +309,8 @@ class Broker:
         if known is None:
             try:
                 known = open_token(token, self.city, self._opening, now)
+            except CannotOpen as error:
+                return _Unclear("token-invalid", error.slug)
             except MachikuraError as error:
                 return Turned("token-invalid", error.slug)
             self._tap(known.encode())

@@ -95,13 +95,20 @@ class Peers:
                 return pair
         return None
 
-    def broker_of(self, city: CityId) -> tuple[Peer, Carrier] | None:
-        """Return a live link to any broker of a city."""
-        for node in self._cities.get(city, ()):
+    def brokers_of(self, city: CityId) -> Iterator[tuple[Peer, Carrier]]:
+        """Return a live link to each broker of a city that we are linked with."""
+        for node in list(self._cities.get(city, ())):
             pair = self.find(node)
             if pair is not None and pair[0].is_broker:
-                return pair
-        return None
+                yield pair
+
+    def broker_of(self, city: CityId) -> tuple[Peer, Carrier] | None:
+        """Return a live link to any broker of a city."""
+        return next(self.brokers_of(city), None)
+
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Return who is linked with us now."""
+        return tuple(node for node in list(self._links) if self.find(node))
 
     def all(self) -> Iterator[tuple[Peer, Carrier]]:
         """Return every live link."""

@@ -79,9 +79,9 @@ def check_times(
     return None
 
 
-def check_budget(envelope: Envelope, limit: int) -> Turned | None:
+def check_budget(envelope: Envelope, limit: int, further: int = 0) -> Turned | None:
     """Hold the exchange to its hop budget and to ours; one broker is one hop."""
-    carried = hop.count(envelope.hops) + 1
+    carried = hop.count(envelope.hops) + 1 + further
     allowed = min(envelope.header.hops, limit)
     if carried > allowed:
         return Turned("hop-budget-exhausted", f"{carried} of {allowed} brokers")

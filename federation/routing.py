@@ -114,6 +114,15 @@ class RouteTable:
         """Return every city that can be reached."""
         return iter(sorted(self._routes))
 
+    def all(self) -> Iterator[Route]:
+        """Return every route."""
+        for known in list(self._routes.values()):
+            yield from list(known.values())
+
+    def neighbors(self) -> set[CityId]:
+        """Return the neighbors that have announced anything."""
+        return {route.neighbor for route in self.all()}
+
     def exports(
         self, neighbor: CityId, may_transit: Callable[[CityId, CityId], bool]
     ) -> list[Route]:

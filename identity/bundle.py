@@ -15,6 +15,7 @@ from protocol.errors import Malformed, WrongAudience
 from protocol.ids import CityId, NodeId
 from protocol.membership import verify_operating
 from protocol.route import MAX_BUNDLE_BYTES, TRUST_BUNDLE, Bundle, CityKeys
+from protocol.sealed import PublicSealingKey
 from protocol.signature import Received, Signed, SingleKey, sign
 from protocol.suites import Signer, VerifyingKey
 
@@ -29,6 +30,9 @@ def issue_bundle(
     life_s: int,
     now: int,
     entropy: Entropy,
+    brokers: tuple[str, ...] = (),
+    tokens: Mapping[CityId, PublicSealingKey] | None = None,
+    sequence: int = 0,
 ) -> Signed[Bundle]:
     """Sign the bundle.
 
@@ -41,6 +45,9 @@ def issue_bundle(
         life_s: how long members may rely on it, in seconds.
         now: seconds since 1970.
         entropy: source of random bytes.
+        brokers: where this city's brokers listen.
+        tokens: city to the key that location tokens for it are sealed to.
+        sequence: grows with each bundle of this city.
     """
     claims = Bundle(
         iss=city,
@@ -51,6 +58,9 @@ def issue_bundle(
         cities=cities,
         paths={str(name): path for name, path in paths.items()},
         removed=removed,
+        brokers=brokers,
+        tokens={str(name): key for name, key in (tokens or {}).items()},
+        sequence=sequence,
     )
     return sign(operating, TRUST_BUNDLE, claims)
 
@@ -82,4 +92,6 @@ def verify_bundle(
         raise WrongAudience("the bundle is for another city")
     if len(claimed) != len(signed.body.cities) or own.root_key() != root:
         raise Malformed("the bundle contradicts itself about a city")
+    for key in signed.body.tokens.values():
+        key.load()
     return signed

@@ -23,7 +23,8 @@ from protocol.agreement import Agreement
 from protocol.errors import Replayed, TooLarge, UnknownKey
 from protocol.ids import CityId, NodeId
 from protocol.membership import OperatingCertificate, verify_operating
-from protocol.route import MAX_CITIES, Announcement, Bundle, CityKeys
+from protocol.route import MAX_CITIES, Announcement, Bundle, CityKeys, origin_word
+from protocol.sealed import PublicSealingKey
 from protocol.signature import Signed
 from protocol.suites import VerifyingKey
 
@@ -47,8 +48,10 @@ class KnownCities:
         self.agreements: dict[CityId, Agreement] = {}
         self.pins: dict[CityId, VerifyingKey] = {}
         self._introduced: dict[CityId, tuple[CityKeys, int]] = {}
+        self._token_keys: dict[CityId, PublicSealingKey | None] = {}
         self._bundled: dict[CityId, CityKeys] = {}
         self._own_keys: CityKeys | None = None
+        self._own_tokens: PublicSealingKey | None = None
         self._removed: frozenset[NodeId] = frozenset()
 
     def accept_operating(self, token: str, now: int) -> Signed[OperatingCertificate]:
@@ -73,7 +76,7 @@ class KnownCities:
             ProtocolViolation: any other fault.
         """
         signed = verify_bundle(token, self.city, self.root, now, self.skew_s)
-        if self.bundle is not None and signed.body.iat < self.bundle.body.iat:
+        if self.bundle is not None and _age(signed.body) < _age(self.bundle.body):
             raise Replayed("there is a newer trust bundle already")
         self.bundle = signed
         self._bundled = {keys.city: keys for keys in signed.body.cities}
@@ -111,12 +114,18 @@ class KnownCities:
         self._introduced = {
             city: told for city, told in self._introduced.items() if told[1] > now
         }
+        self._token_keys = {
+            city: key
+            for city, key in self._token_keys.items()
+            if city in self._introduced
+        }
         new = keys.city not in self.pins
         if new and len(self.pins) >= 4 * MAX_CITIES:
             raise TooLarge("more cities were announced than there can be")
         if keys.city not in self._introduced and len(self._introduced) >= MAX_CITIES:
             raise TooLarge("more cities are announced than fit in a trust bundle")
         self._introduced[keys.city] = keys, announcement.body.exp
+        self._token_keys[keys.city] = origin_word(announcement).tokens
         self.pins[keys.city] = keys.root_key()
 
     def hold(self, keys: CityKeys, now: int) -> None:
@@ -136,17 +145,25 @@ class KnownCities:
         root key, or that a neighbor had introduced a wrong one.
         """
         self._introduced.pop(city, None)
+        self._token_keys.pop(city, None)
         return self.pins.pop(city, None) is not None
 
-    def set_own_keys(self, keys: CityKeys) -> None:
+    def set_own_keys(
+        self, keys: CityKeys, tokens: PublicSealingKey | None = None
+    ) -> None:
         """Set a broker's word on its own city; members take it from the bundle.
+
+        Args:
+            keys: our city's keys.
+            tokens: what location tokens for our city are sealed to, if not to the
+                broker's own key.
 
         Raises:
             ConflictingRoot: another city, or another root than the pinned one.
         """
         if keys.city != self.city or keys.root_key() != self.root:
             raise ConflictingRoot("these are not our own city's keys")
-        self._own_keys = keys
+        self._own_keys, self._own_tokens = keys, tokens
 
     def set_removed(self, nodes: Iterable[NodeId]) -> None:
         """Set which nodes our city removed (broker side: `Authority.removed`)."""
@@ -183,6 +200,17 @@ class KnownCities:
             raise UnknownKey(f"the keys of {city} have not arrived here yet")
         return keys
 
+    def token_key(self, city: CityId, now: int) -> PublicSealingKey | None:
+        """Return what location tokens for a city are sealed to; None: broker's key."""
+        if city == self.city and self._own_keys is not None:
+            return self._own_tokens
+        keys, ends = self._introduced.get(city, (None, 0))
+        if keys is not None and ends > now:
+            return self._token_keys.get(city)
+        if self.bundle is not None and self.bundle.body.exp > now:
+            return self.bundle.body.tokens.get(city)
+        return None
+
     def _known_root(self, city: CityId, now: int) -> VerifyingKey | None:
         if city == self.city:
             return self.root
@@ -201,6 +229,10 @@ class KnownCities:
         if self.bundle is not None and self.bundle.body.exp > now:
             return self._bundled.get(city)
         return None
+
+
+def _age(bundle: Bundle) -> tuple[int, int]:
+    return bundle.iat, bundle.sequence
 
 
 def _loaded(jwk: dict[str, str]) -> VerifyingKey:

@@ -2,22 +2,20 @@
 """Nameless member keys: the city certifies "a member of this city" for hidden reads.
 
 A holder that must stay hidden (requirement 7) answers under a key made for one consent.
-The certificate names the city and the consent, not the holder; who it is the city
-keeps sealed, for its own investigations only. Keys are fresh each time: a known key
+The certificate names the city and the consent, not the holder; who it is the city's
+brokers keep sealed (`identity.key_owners`). Keys are fresh each time: a known key
 would name its node, or link two consents.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 
 from identity.entropy import Entropy, new_id
-from identity.errors import NotFound
-from identity.key_register import claim_nameless, forget_nameless, kids_of
-from identity.tables import city_member_keys
-from protocol.box import NONCE_BYTES, Box
+from identity.key_owners import MemberKeyOwners
+from identity.key_register import claim_nameless, kids_of
 from protocol.errors import Misuse, UnsupportedSuite
-from protocol.ids import CityId, NodeId
+from protocol.ids import CityId
 from protocol.membership import MEMBER_KEY, MemberKey, Membership
 from protocol.sealed import PublicSealingKey
 from protocol.signature import Signed, sign
@@ -32,7 +30,7 @@ class MemberKeys:
         *,
         city: CityId,
         operating: Signer,
-        secret: bytes,
+        owners: MemberKeyOwners,
         entropy: Entropy,
         life_s: int = 86_400,
         suites: frozenset[Suite] = frozenset(Suite),
@@ -42,14 +40,14 @@ class MemberKeys:
         Args:
             city: the city.
             operating: its operating key.
-            secret: 32 bytes that seal who stands behind a key.
+            owners: keeps who stands behind a key.
             entropy: source of random bytes.
             life_s: longest life of a certificate; a removed holder ends with it.
             suites: suites of keys that are certified.
         """
         self._city = city
         self._operating = operating
-        self._box = Box(secret)
+        self._owners = owners
         self._entropy = entropy
         self._life_s = life_s
         self._suites = suites
@@ -88,13 +86,7 @@ class MemberKeys:
             raise UnsupportedSuite("this city does not certify keys of that suite")
         kids = kids_of(key, sealing)
         claim_nameless(connection, kids)
-        for kid in kids:
-            sealed = self._box.seal(
-                self._entropy(NONCE_BYTES), member.sub.encode(), "member-key", kid
-            )
-            connection.execute(
-                insert(city_member_keys).values(kid=kid, sealed=sealed, ends=ends)
-            )
+        self._owners.add(connection, kids, member.sub, ends=ends, now=now)
         claims = MemberKey(
             iss=self._city,
             aud=consent,
@@ -105,22 +97,3 @@ class MemberKeys:
             sealing=sealing,
         )
         return sign(self._operating, MEMBER_KEY, claims)
-
-    def node_behind(self, connection: Connection, kid: str) -> NodeId:
-        """Return who stands behind a key. An act that operators answer for.
-
-        Raises:
-            NotFound: no such key, or forgotten.
-        """
-        query = select(city_member_keys.c.sealed).where(city_member_keys.c.kid == kid)
-        sealed: bytes | None = connection.execute(query).scalar_one_or_none()
-        if sealed is None:
-            raise NotFound("no such member key")
-        return NodeId(self._box.open(sealed, "member-key", kid).decode("ascii"))
-
-    def forget(self, connection: Connection, *, before: int) -> None:
-        """Delete what is known of keys that ended before `before`."""
-        ended = city_member_keys.c.ends < before
-        kids = connection.execute(select(city_member_keys.c.kid).where(ended))
-        forget_nameless(connection, kids.scalars().all())
-        connection.execute(delete(city_member_keys).where(ended))

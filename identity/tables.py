@@ -53,6 +53,15 @@ city_member_keys = Table(
     Column("kid", String(43), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("ends", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+)
+
+# Where the city's brokers listen, as each has said itself.
+city_brokers = Table(
+    "city_brokers",
+    metadata,
+    Column("node", String(80), primary_key=True),
+    Column("url", String(512), nullable=False),
 )
 
 # Nameless keys of a holder (hidden reads).
@@ -216,3 +225,4 @@ withdrawal_notices = Table(
 Index("consent_statuses_by_consent", consent_statuses.c.consent)
 Index("link_codes_by_end", link_codes.c.ends)
 Index("city_member_keys_by_end", city_member_keys.c.ends)
+Index("city_member_keys_by_number", city_member_keys.c.number)

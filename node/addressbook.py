@@ -33,6 +33,7 @@ from protocol.membership import (
     verify_membership,
 )
 from protocol.request import HolderTicket, MemberQuery
+from protocol.sealed import SealingKey
 from protocol.signature import Owner, Received, Signed
 
 
@@ -256,7 +257,12 @@ class Addressbook:
             consent=consent,
             nonce=b64url(self._entropy(12)),
         )
-        return body.seal(city.city, city.broker.sealing.load())
+        return body.seal(city.city, self.token_key(city))
+
+    def token_key(self, city: City) -> SealingKey:
+        """Return what location tokens for a city are sealed to."""
+        told = self._trust.token_key(city.city, self._now())
+        return (told or city.broker.sealing).load()
 
     def _now(self) -> int:
         return self._now_ms() // 1000

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from identity.keys import KeyStore
-from node.assemble_roles import add_broker, add_directory, add_identity, add_vault
+from node.assemble_broker import add_broker
+from node.assemble_roles import add_directory, add_identity, add_vault
 from node.builder import Builder
 from node.config import Settings
 from node.database import Database

@@ -3,23 +3,14 @@
 
 from __future__ import annotations
 
-from federation.announcer import Announcer
-from federation.broker import Broker, BrokerLimits
 from federation.directory import Directory
-from federation.peers import Peer
-from federation.routing import RouteTable
-from identity.city import Authority
 from identity.entropy import new_id
-from identity.errors import NotFound
-from identity.member_keys import MemberKeys
 from identity.nameless import NamelessKeys
 from node.builder import Builder
 from node.home_parts import HomeParts
-from node.keys import IDENTITY, INDEX, OPERATING, VAULT
-from node.limits import RateLimit
+from node.keys import IDENTITY, INDEX, VAULT
 from node.locator import Locator
 from node.residents import ResidentDesk
-from node.roles.city import CityDesk
 from node.roles.directory import DirectoryDesk
 from node.roles.holder import HolderDesk
 from node.roles.home import HomeDesk
@@ -27,102 +18,6 @@ from node.roles.locations import LocationDesk
 from node.roles.provider import ProviderDesk
 from node.roles.recipient import RecipientDesk
 from node.warrants import Warrants
-from protocol.ids import NodeId
-
-_DAY_S = 86_400
-
-
-def add_broker(b: Builder) -> None:
-    """Add the broker and the city's desk."""
-    settings, world, parts = b.settings, b.world, b.parts
-    operating = b.keys.signing(OPERATING)
-    rate = RateLimit(
-        per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
-    )
-    routes = RouteTable(b.node.city)
-    authority = Authority(
-        city=b.node.city,
-        operating=operating,
-        entropy=world.entropy,
-        membership_s=settings.trust.membership_life_days * _DAY_S,
-        skew_s=b.skew_s,
-        suites=settings.accepts,
-    )
-
-    member_keys = MemberKeys(
-        city=b.node.city,
-        operating=operating,
-        secret=b.keys.secret(IDENTITY),
-        entropy=world.entropy,
-        suites=settings.accepts,
-    )
-
-    def behind(kid: str) -> NodeId | None:
-        try:
-            return b.database.read(lambda c: member_keys.node_behind(c, kid))
-        except NotFound:
-            return None
-
-    def certificate() -> str:
-        return b.standing.credentials().operating
-
-    def own_membership() -> str:
-        return b.standing.credentials().membership
-
-    announcer = Announcer(
-        city=b.node.city,
-        operating=operating,
-        keys=lambda: desk.keys(),
-        routes=routes,
-        agreed=b.agreed,
-        now_ms=b.now_ms,
-        entropy=world.entropy,
-    )
-    desk = CityDesk(
-        node=b.node,
-        operating=operating,
-        operating_certificate=certificate,
-        own_membership=own_membership,
-        authority=authority,
-        member_keys=member_keys,
-        trust=b.trust,
-        routes=routes,
-        announcer=announcer,
-        peers=b.peers,
-        agreed=b.agreed,
-        database=b.database,
-        now_ms=b.now_ms,
-        entropy=world.entropy,
-        bundle_life_s=_DAY_S,
-        skew_s=b.skew_s,
-    )
-
-    async def local(peer: Peer, payload: bytes) -> bytes:
-        return await b.exchanges.answer(payload)
-
-    parts.authority, parts.routes, parts.city = authority, routes, desk
-    parts.broker = Broker(
-        node=b.node,
-        signer=b.signer,
-        opening=b.opening,
-        membership=own_membership,
-        peers=b.peers,
-        routes=routes,
-        agreed=b.agreed,
-        allow=lambda peer: rate.take(peer, b.now_ms()) or None,
-        local=local,
-        now_ms=b.now_ms,
-        limits=BrokerLimits(
-            max_envelope_bytes=settings.limits.max_body_bytes,
-            max_hops=settings.limits.hops,
-            longest_ms=settings.limits.deadline_max_ms,
-            skew_ms=b.skew_s * 1000,
-        ),
-        observe=lambda code: parts.observe("relay", code),
-        tap=b.capture or (lambda opened: None),
-        member_behind=behind,
-    )
-    b.exchanges.on(desk.handlers())
 
 
 def add_directory(b: Builder) -> None:

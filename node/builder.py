@@ -166,6 +166,7 @@ class Builder:
                 addressbook=self.addressbook,
                 standing=self.standing,
                 now_ms=self.now_ms,
+                found=lambda city, urls: self.parts.found_brokers(city, urls),
             ),
             reader=Reader(
                 exchanges=exchanges,

@@ -22,7 +22,7 @@ from federation.versions import VERSIONS, Abilities
 from node.config import Settings
 from node.parts import Parts
 from protocol.errors import MachikuraError, Malformed, Misuse
-from protocol.ids import NodeId
+from protocol.ids import CityId, NodeId
 
 _logger = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class Core:
         )
         self._jobs: list[asyncio.Task[None]] = []
         parts.exchanges.heard = self._heard
+        self._configured: set[NodeId] = set()
+        self._told: dict[NodeId, str] = {}
+        parts.found_brokers = self._found_brokers
+        parts.agreements_changed = self.dial_neighbors
+        parts.soon = self._once
 
     async def start(self) -> None:
         """Take up what was kept, dial, and begin the periodic work."""
@@ -69,13 +74,15 @@ class Core:
         await parts.load()
         for entry in parts.settings.brokers:
             self._dial(entry)
+        if parts.trust.bundle is not None:
+            self._found_brokers(parts.node.city, parts.trust.bundle.body.brokers)
         self.dial_neighbors()
         trust = parts.settings.trust
         renewal_s = trust.membership_life_days * 86_400 / 20
         self._run(parts.outbox.run())
         self._every(renewal_s, self._renew, first=False)
         self._every(600, self._housekeeping, first=False)
-        if parts.city is not None:
+        if parts.desk is not None:
             self._every(60, self._refresh_city)
 
     async def close(self) -> None:
@@ -100,7 +107,35 @@ class Core:
         node, _, url = entry.rpartition("@")
         name = NodeId(node or default or f"{self.parts.node.city}/broker")
         if name != self.parts.node:
-            self.dialer.add(DialTarget(name, url))
+            self._configured.add(name)
+            self._keep(name, url)
+
+    def _keep(self, node: NodeId, url: str) -> None:
+        """Keep a link to a broker; the same again changes nothing."""
+        if self._told.get(node) != url:
+            self._told[node] = url
+            self.dialer.add(DialTarget(node, url))
+
+    def _found_brokers(self, city: CityId, entries: tuple[str, ...]) -> None:
+        """Keep links to all brokers of a city, where it says that they listen.
+
+        What our own settings or an agreement say of a broker goes before.
+        """
+        found: set[NodeId] = set()
+        for entry in entries:
+            name, _, url = entry.rpartition("@")
+            try:
+                node = NodeId(name)
+            except Malformed:
+                continue
+            if node.city == city and node != self.parts.node:
+                found.add(node)
+                if node not in self._configured:
+                    self._keep(node, url)
+        for node in [n for n in self._told if n.city == city]:
+            if node not in found and node not in self._configured:
+                del self._told[node]
+                self._once(self.dialer.remove(node))
 
     async def remove_member(self, node: NodeId) -> None:
         """Remove a node of our city: at once here, elsewhere with the next bundle.
@@ -114,6 +149,7 @@ class Core:
         if authority is None or city is None:
             raise Misuse("members are removed at the city's broker")
         await parts.database.write(lambda c: authority.remove(c, node, now=parts.now()))
+        await city.note_broker(node, "")
         city.changed()
         for link in self.links.links:
             if link.peer.node == node:
@@ -130,11 +166,11 @@ class Core:
     async def _on_notice(self, link: Link, notice: bytes) -> None:
         peer, parts = _peer_of(link), self.parts
         try:
-            if parts.city is not None and peer.city != parts.node.city:
-                parts.city.on_notice(peer, notice)
-                return
             lost = not parts.addressbook.knows(parts.node.city)
-            await parts.member.on_notice(peer, notice)
+            if parts.desk is not None:
+                await parts.desk.on_notice(peer, link, notice)
+            else:
+                await parts.member.on_notice(peer, notice)
         except MachikuraError as error:
             _logger.warning("notice of %s refused: %s", peer.node, error.slug)
             return
@@ -146,24 +182,27 @@ class Core:
         peer, parts = _peer_of(link), self.parts
         _logger.info("link to %s is up", peer.node)
         parts.peers.add(peer, link)
-        if parts.city is not None:
-            parts.city.on_up(peer, link)
+        if parts.desk is not None:
+            parts.desk.on_up(peer, link)
         self._once(self._after_up(peer))
 
     def _on_down(self, link: Link, reason: str) -> None:
         peer, parts = _peer_of(link), self.parts
         _logger.info("link to %s is down: %s", peer.node, reason)
         parts.peers.remove(peer, link)
-        if parts.city is not None:
-            parts.city.on_down(peer)
+        if parts.desk is not None:
+            parts.desk.on_down(peer, link)
 
     async def _after_up(self, peer: Peer) -> None:
         """Send what waited for this peer, and look whether our membership is due."""
-        if peer.city == self.parts.node.city and self.parts.city is None:
+        own = peer.city == self.parts.node.city
+        if own and peer.is_broker and self.parts.city is None:
             if not self.parts.addressbook.knows(peer.city):
                 return  # The trust bundle is on its way; it calls again.
             await self.parts.outbox.all_due()
             await self._renew()
+            if self.parts.relay is not None:
+                await self.parts.relay.learn_keys()
         else:
             await self.parts.outbox.called_by(peer.node)
 
@@ -182,9 +221,9 @@ class Core:
             await parts.member.renew()
 
     async def _refresh_city(self) -> None:
-        if self.parts.city is not None:
+        if self.parts.desk is not None:
             await self.parts.take_agreements()
-            self.parts.city.refresh()
+            self.parts.desk.refresh()
 
     async def _housekeeping(self) -> None:
         await self.parts.purge()

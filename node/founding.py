@@ -16,7 +16,7 @@ from identity.root import RootKey, issue_operating
 from identity.trust import TrustStore
 from node.config import Settings
 from node.database import Database
-from node.keys import OPERATING, SEALING, SIGNING
+from node.keys import OPERATING, SEALING, SIGNING, TOKENS
 from node.standing import Standing
 from protocol.membership import Credentials, DataClass
 
@@ -36,7 +36,7 @@ async def found_city(
 
     Args:
         settings: of the broker node.
-        keys: its keys; the operating key is made if it is missing.
+        keys: its keys; those of the city are made if they are missing.
         root: the city's opened root key.
         database: the broker's database.
         now: seconds since 1970.
@@ -48,6 +48,8 @@ async def found_city(
     node = settings.node.id
     if not keys.has(OPERATING):
         keys.create_signing(OPERATING, settings.suite)
+    if not keys.has(TOKENS):
+        keys.create_opening(TOKENS, settings.suite)
     operating, signer = keys.signing(OPERATING), keys.signing(SIGNING)
     certificate = issue_operating(
         root.signer,

@@ -4,7 +4,8 @@
 All stand in `keys/` under the data directory, sealed under the master key:
 
     node        signs for this node            sealing   opens what is sealed to it
-    operating   signs for the city (broker)    vault, identity, index   32-byte secrets
+    operating   signs for the city (authority) vault, identity, index   32-byte secrets
+    tokens      opens location tokens of the city (authority)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from protocol.suites import Suite
 SIGNING = "node"
 SEALING = "sealing"
 OPERATING = "operating"
+TOKENS = "tokens"
 VAULT = "vault"
 IDENTITY = "identity"
 INDEX = "index"

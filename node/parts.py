@@ -6,7 +6,7 @@ Parts that a role does not need are None. `node.assemble` builds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +14,7 @@ from federation.broker import Broker
 from federation.exchange import Endpoint
 from federation.outbox import Outbox
 from federation.peers import Peers
+from federation.presence import Presence
 from federation.routing import RouteTable
 from identity.agreements import AgreementStore
 from identity.city import Authority
@@ -35,10 +36,11 @@ from node.roles.locations import LocationDesk
 from node.roles.member import MemberDesk
 from node.roles.provider import ProviderDesk
 from node.roles.recipient import RecipientDesk
+from node.roles.relay import RelayDesk
 from node.standing import Standing
 from node.world import World
 from protocol.agreement import Agreement
-from protocol.ids import NodeId
+from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials
 from vault.parts import Vault
 
@@ -70,6 +72,8 @@ class Parts:
     authority: Authority | None = None
     routes: RouteTable | None = None
     city: CityDesk | None = None
+    relay: RelayDesk | None = None
+    presence: Presence | None = None
     broker: Broker | None = None
     holder: HolderDesk | None = None
     recipient: RecipientDesk | None = None
@@ -79,6 +83,14 @@ class Parts:
     locator: Locator | None = None
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     on_outcome: Callable[[str, str], None] = lambda what, code: None
+    found_brokers: Callable[[CityId, tuple[str, ...]], None] = lambda city, urls: None
+    agreements_changed: Callable[[], None] = lambda: None
+    soon: Callable[[Awaitable[None]], None] = lambda work: None
+
+    @property
+    def desk(self) -> CityDesk | RelayDesk | None:
+        """What makes this node a broker: the city's authority, or a relay."""
+        return self.city or self.relay
 
     def now(self) -> int:
         """Seconds since 1970."""
@@ -88,24 +100,30 @@ class Parts:
         """Take up everything that was kept."""
         now_ms = self.world.clock.now_ms()
         self.standing.load(self.now())
+        if self.desk is not None:
+            self.desk.load()
         await self.take_agreements()
         await self.database.write(lambda c: self.vault.start(c, now_ms))
         self.database.read(self.vault.load)
         await self.attachments.tidy()
         await self.renew_own()
         if self.city is not None and self.standing.admitted:
-            self.trust.set_own_keys(self.city.keys())
-            self.city.note_removed()
+            self.city.changed()
 
     async def take_agreements(self) -> None:
         """Let trust and routes know which agreements are in force now."""
+        before = set(self.trust.agreements)
         self.trust.agree(self.agreements_in_force(), self.now())
+        if set(self.trust.agreements) != before:
+            self.agreements_changed()
 
     def agreements_in_force(self) -> tuple[Agreement, ...]:
         """Return the agreements of our city that are in force (brokers only)."""
+        now = self.now()
+        if self.relay is not None:
+            return self.relay.agreements(now)
         if self.city is None:
             return ()
-        now = self.now()
         return self.database.read(lambda c: self.agreements.in_force(c, now=now))
 
     async def renew_own(self) -> None:
@@ -131,7 +149,7 @@ class Parts:
         await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
         await self.database.write(self.outbox.purge)
         await self.attachments.tidy()
-        for desk in (self.holder, self.recipient, self.city):
+        for desk in (self.holder, self.recipient, self.desk):
             if desk is not None:
                 await self.database.write(partial(desk.forget, now=now))
         if self.residents is not None:

@@ -29,7 +29,15 @@ from protocol.errors import Malformed, TooLarge
 from protocol.hop import MAX_HOPS
 from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
 from protocol.location import LinkGrant, LocationEntry
-from protocol.model import Claims, Digest, Document, MemberName, Seconds, ShortText
+from protocol.model import (
+    Claims,
+    Digest,
+    Document,
+    MemberName,
+    Millis,
+    Seconds,
+    ShortText,
+)
 from protocol.problem import ProblemBody
 from protocol.request import ConsentPackage, Token, WireRecord
 
@@ -155,6 +163,23 @@ class Package(Document):
     package: ConsentPackage
 
 
+class KeyOwner(Document):
+    """Who stands behind a nameless member key; for brokers of that city alone."""
+
+    kid: Digest
+    node: NodeId
+    ends: Seconds
+    number: Millis
+
+
+class KeyOwners(Document):
+    """Member keys that a relay did not know yet, in the order of their numbers."""
+
+    op: Literal["member-keys"] = "member-keys"
+    owners: Annotated[tuple[KeyOwner, ...], Field(max_length=1000)]
+    more: bool = False
+
+
 Result: TypeAlias = Annotated[
     ReadResult
     | Segment
@@ -165,6 +190,7 @@ Result: TypeAlias = Annotated[
     | Acknowledged
     | OneToken
     | LinkGranted
+    | KeyOwners
     | Package
     | Taken,
     Field(discriminator="op"),

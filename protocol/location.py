@@ -6,13 +6,14 @@
 * A *location entry* is what the directory keeps: this node holds records of this
   dataset type for this locator.
 * A *location token* addresses a node of another city without naming it to anybody in
-  between: sealed to the destination city's broker. For hidden reads the home node
-  makes it, bound to the consent, together with a member key (requirement 7).
+  between: sealed to a key that the destination city's brokers have. For hidden reads
+  the home node makes it, bound to the consent, together with a member key
+  (requirement 7).
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -22,7 +23,7 @@ from protocol.ids import CityId, DatasetTypeName, NodeId
 from protocol.membership import Credentials
 from protocol.model import Claims, Document, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
-from protocol.sealed import OpeningKey, SealingKey
+from protocol.sealed import SealingKey
 
 LOCATION_GRANT = "location-grant"
 _TOKEN_LABEL = "machikura location token 1"
@@ -77,12 +78,19 @@ class TokenBody(Document):
     nonce: Annotated[str, Field(max_length=64)]
 
     def seal(self, city: CityId, broker: SealingKey) -> str:
-        """Seal to the broker of the destination city."""
+        """Seal to the brokers of the destination city."""
         sealed = broker.seal(_TOKEN_LABEL, city.encode("ascii"), self.encode())
         return b64url(sealed)
 
 
-def open_token(token: str, city: CityId, key: OpeningKey, now: int) -> TokenBody:
+class Opener(Protocol):
+    """What opens sealed bytes: one key, or several of which one fits."""
+
+    def open(self, label: str, context: bytes, sealed: bytes) -> bytes:
+        """Return the content, or raise `CannotOpen`."""
+
+
+def open_token(token: str, city: CityId, key: Opener, now: int) -> TokenBody:
     """Open a token addressed to our city.
 
     Raises:

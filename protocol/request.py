@@ -271,6 +271,17 @@ class CertifyKey(Document):
     until: Seconds
 
 
+class MemberKeysQuery(Document):
+    """A relay asks its authority whose the city's member keys are.
+
+    Attributes:
+        after: number of the last one that it knows.
+    """
+
+    op: Literal["member-keys"] = "member-keys"
+    after: Millis
+
+
 class Ping(Document):
     """A canary exchange: proves the whole way, carries nothing."""
 
@@ -294,6 +305,7 @@ Query: TypeAlias = Annotated[
     | MemberKeyQuery
     | CertifyKey
     | TakenQuery
+    | MemberKeysQuery
     | Ping,
     Field(discriminator="op"),
 ]

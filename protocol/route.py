@@ -24,8 +24,9 @@ from protocol.membership import (
     verify_membership,
     verify_operating,
 )
-from protocol.model import Claims, Document
+from protocol.model import Claims, Document, ShortText
 from protocol.request import Token
+from protocol.sealed import PublicSealingKey
 from protocol.signature import Received, Signed, SingleKey
 from protocol.suites import VerifyingKey
 
@@ -37,6 +38,11 @@ suite make 207 kB, seven would be more than a signed document may have."""
 MAX_LIFE_S = 86_400
 MAX_CITIES = 1500
 MAX_BUNDLE_BYTES = 14 * 1024 * 1024
+MAX_BROKERS = 16
+"""Broker processes of one city."""
+
+Brokers = Annotated[tuple[ShortText, ...], Field(max_length=MAX_BROKERS)]
+"""Where the brokers of a city listen, each `NODE@wss://host:port/link`."""
 
 
 class CityKeys(Document):
@@ -45,7 +51,8 @@ class CityKeys(Document):
     Attributes:
         root: root key as JWK.
         operating: operating certificate.
-        broker: membership of its broker, to which location tokens are sealed.
+        broker: membership of the broker that speaks for the city. Location tokens are
+            sealed to its key where the city has told no other (`Announcement.tokens`).
         directory: membership of its directory.
     """
 
@@ -70,6 +77,9 @@ class Announcement(Claims):
         keys: the origin's keys; equal to those in the innermost announcement.
         inner: the announcement this one was learned from; None when `iss` is origin.
         next_city: keys of the issuer of `inner`; None when `iss` is origin.
+        brokers: where the brokers of `iss` listen; in its word about itself alone.
+        tokens: key to which location tokens for `iss` are sealed, which all its brokers
+            have; in its word about itself alone.
     """
 
     origin: CityId
@@ -78,6 +88,8 @@ class Announcement(Claims):
     keys: CityKeys
     inner: Token | None = None
     next_city: CityKeys | None = None
+    brokers: Brokers = ()
+    tokens: PublicSealingKey | None = None
 
 
 class Bundle(Claims):
@@ -85,11 +97,19 @@ class Bundle(Claims):
 
     Attributes:
         paths: city to path, nearest first, without the city itself.
+        brokers: where the city's own brokers listen.
+        tokens: city to the key that location tokens for it are sealed to; a city that
+            has told none is sealed to by its broker's own key.
+        sequence: grows with each bundle, also within one second: bundles come over
+            several brokers, and an older one must not take a newer one's place.
     """
 
     cities: Annotated[tuple[CityKeys, ...], Field(max_length=MAX_CITIES)]
     paths: dict[str, tuple[CityId, ...]] = Field(default_factory=dict)
     removed: Annotated[tuple[NodeId, ...], Field(max_length=4096)] = ()
+    brokers: Brokers = ()
+    tokens: dict[str, PublicSealingKey] = Field(default_factory=dict)
+    sequence: Annotated[int, Field(ge=0)] = 0
 
 
 def verify_announcement(
@@ -145,7 +165,17 @@ def verify_announcement(
         raise Malformed("the announcement has the keys of another city")
     if verify_city_keys(keys, now, skew_s)[0] != operating:
         raise Malformed("the origin's announcement is not signed with the origin's key")
+    if layer.body.tokens is not None:
+        layer.body.tokens.load()
     return outer
+
+
+def origin_word(announced: Signed[Announcement]) -> Announcement:
+    """Return what the origin itself said: the innermost of a verified announcement."""
+    word = announced.body
+    while word.inner is not None:
+        word = Received.parse(word.inner, ROUTE).peek(Announcement)
+    return word
 
 
 def _layer(

@@ -37,11 +37,16 @@ class WellKnown(Request):
 
 def well_known(core: Core) -> WellKnown:
     """Return what a broker says of itself."""
-    url = core.parts.settings.link.public_url
+    parts = core.parts
+    if parts.city is not None:
+        links = parts.city.brokers()
+    else:
+        bundle = parts.trust.bundle
+        links = () if bundle is None else bundle.body.brokers
     return WellKnown(
-        city=core.parts.node.city,
-        node=core.parts.node,
-        links=[f"{core.parts.node}@{url}"] if url else [],
+        city=parts.node.city,
+        node=parts.node,
+        links=list(links),
         protocol=[1],
     )
 
@@ -91,7 +96,7 @@ def register(
             await checks.run()
             return metrics.response()
 
-    if core.parts.city is not None:
+    if core.parts.desk is not None:
 
         @registry.route(
             "GET",

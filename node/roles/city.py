@@ -1,97 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The city's desk at its broker: memberships, member keys, routes, trust bundles.
+"""The city's desk at its authority: memberships, member keys, routes, trust bundles.
 
 Members ask it to renew, to certify nameless keys, and who another node is. Neighbors
-tell it routes; it tells members and neighbors what follows. Everything it says is
-signed with the city's operating key or was signed by somebody else.
+tell it routes; it tells members, neighbors and the city's relays what follows.
+Everything it says is signed with the city's operating key or was signed by another.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import Connection
 
-from federation.announcer import MAX_NOTICE_BYTES, Announcer, Notice
+from federation.announcer import Announcer
 from federation.exchange import Asked, Handler, Reply
+from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.peers import Carrier, Peer, Peers
-from federation.ports import LinkError
-from federation.relay import Agreed
 from federation.routing import RouteTable
+from identity import city_brokers
 from identity.bundle import issue_bundle
 from identity.city import Authority
+from identity.key_owners import MemberKeyOwners
 from identity.member_keys import MemberKeys
 from identity.trust import TrustStore
-from identity.trust_documents import save_pins
 from node.database import Database
-from protocol.answer import OneToken
-from protocol.errors import Malformed
+from node.roles.briefs import Briefs
+from node.roles.siblings import Siblings, tell
+from protocol.answer import KeyOwners, OneToken
 from protocol.ids import CityId, NodeId
-from protocol.membership import verify_operating
+from protocol.membership import Role
 from protocol.problem import ProblemBody
-from protocol.request import CertifyKey, MemberQuery, RenewQuery
-from protocol.route import (
-    MAX_BUNDLE_BYTES,
-    MAX_CITIES,
-    CityKeys,
-    verify_announcement,
-)
+from protocol.request import CertifyKey, MemberKeysQuery, MemberQuery, RenewQuery
+from protocol.route import MAX_BROKERS, MAX_BUNDLE_BYTES, MAX_CITIES, CityKeys
+from protocol.sealed import PublicSealingKey
 from protocol.suites import Signer, VerifyingKey
 
-_logger = logging.getLogger(__name__)
-
 _DAY_S = 86_400
+_KEYS_AT_ONCE = 1000
 
 
 class CityDesk:
-    """One broker process as the city's authority."""
+    """The authority among the brokers of a city."""
 
     def __init__(
         self,
         *,
         node: NodeId,
+        url: str,
         operating: Signer,
         operating_certificate: Callable[[], str],
         own_membership: Callable[[], str],
         authority: Authority,
         member_keys: MemberKeys,
+        key_owners: MemberKeyOwners,
         trust: TrustStore,
         routes: RouteTable,
         announcer: Announcer,
         peers: Peers,
-        agreed: Agreed,
+        siblings: Siblings,
+        briefs: Briefs,
+        tokens: PublicSealingKey,
         database: Database,
         now_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         bundle_life_s: int,
-        skew_s: int,
     ) -> None:
         """Take the parts."""
         self._node = node
+        self._url = url
         self._operating = operating
         self._operating_certificate = operating_certificate
         self._own_membership = own_membership
         self._authority = authority
         self._member_keys = member_keys
+        self._key_owners = key_owners
         self._trust = trust
         self._routes = routes
         self._announcer = announcer
         self._peers = peers
-        self._agreed = agreed
+        self._siblings = siblings
+        self._briefs = briefs
+        self._tokens = tokens
         self._database = database
         self._now_ms = now_ms
         self._entropy = entropy
         self._bundle_life_s = bundle_life_s
-        self._skew_s = skew_s
         self._bundle: bytes | None = None
+        self._sequence = 0
+        self._listed: dict[NodeId, str] = {}
 
     @property
     def city(self) -> CityId:
         """Our city."""
         return self._node.city
+
+    def load(self) -> None:
+        """Take up where the city's brokers listen."""
+        self._listed = self._database.read(city_brokers.listed)
 
     # ------------------------------------------------------------- exchanges
 
@@ -101,6 +107,7 @@ class CityDesk:
             "member": self._member,
             "renew": self._renew,
             "certify-key": self._certify,
+            "member-keys": self._owners,
         }
 
     async def _member(self, asked: Asked) -> Reply:
@@ -136,7 +143,19 @@ class CityDesk:
                 now=now,
             )
         )
+        for _, link in self._siblings.links():
+            tell(link, Notice(kind="keys").encode())
         return Reply(OneToken(token=certified.token))
+
+    async def _owners(self, asked: Asked) -> Reply:
+        """Tell a relay of our city who stands behind the member keys."""
+        query, sender = asked.expect(MemberKeysQuery), asked.sender
+        if sender.sub.city != self.city or Role.BROKER not in sender.roles:
+            return Reply(ProblemBody(code="forbidden", detail="not a broker of ours"))
+        owners = self._database.read(
+            lambda c: self._key_owners.after(c, query.after, limit=_KEYS_AT_ONCE)
+        )
+        return Reply(KeyOwners(owners=owners, more=len(owners) == _KEYS_AT_ONCE))
 
     # --------------------------------------------------------------- notices
 
@@ -150,82 +169,66 @@ class CityDesk:
             directory=self._own_membership(),
         )
 
+    def brokers(self) -> tuple[str, ...]:
+        """Return where the brokers of our city listen, ourselves first."""
+        own = {self._node: self._url} if self._url else {}
+        listed = {**own, **{n: u for n, u in self._listed.items() if n not in own}}
+        return tuple(f"{n}@{u}" for n, u in listed.items())[:MAX_BROKERS]
+
     def on_up(self, peer: Peer, link: Carrier) -> None:
         """Bring a new link's peer up to date."""
         if peer.city == self.city:
-            self._tell(link, self._current_bundle())
-            return
-        self._announcer.forget(peer.city)
-        for notice in self._announcer.for_neighbor(peer.city):
-            self._tell(link, notice)
+            tell(link, self._current_bundle())
+        if self._siblings.includes(peer):
+            self._brief(peer, link)
+            for neighbor in self._trust.agreements:
+                self._announcer.for_neighbor(neighbor)
+                for data in self._announcer.current(neighbor):
+                    tell(link, _passed_on(neighbor, data))
+        elif peer.city != self.city:
+            self._announce(peer.city)
+            for data in self._announcer.current(peer.city):
+                tell(link, data)
+        self._siblings.on_up(peer, link)
 
-    def on_down(self, peer: Peer) -> None:
-        """Forget what a neighbor announced, once its last link is gone."""
-        if peer.city == self.city or self._peers.broker_of(peer.city) is not None:
-            return
-        self._announcer.forget(peer.city)
-        if self._routes.drop(peer.city):
+    def on_down(self, peer: Peer, link: Carrier) -> None:
+        """Forget what came over a link that has ended."""
+        if self._siblings.on_down(peer, link):
             self.changed()
 
-    def on_notice(self, peer: Peer, data: bytes) -> None:
-        """Take a neighbor's notice.
+    async def on_notice(self, peer: Peer, link: Carrier, data: bytes) -> None:
+        """Take a notice of a neighbor or of a relay of our city.
 
         Raises:
             ProtocolViolation: it is none, or does not verify.
         """
         notice = Notice.decode(data, MAX_NOTICE_BYTES)
-        if peer.city == self.city or not peer.is_broker:
-            raise Malformed("only neighbors announce routes")
-        if notice.kind == "withdraw" and notice.origin is not None:
-            if self._routes.withdraw(peer.city, notice.origin):
-                self.changed()
-        elif notice.kind == "route" and notice.token is not None:
-            self._learn(peer, notice.token)
+        if peer.city != self.city:
+            changed = self._siblings.hear_neighbor(peer, notice)
+        elif notice.kind == "trust":
+            return  # A relay shows the newest bundle that it has; we have it.
+        else:
+            changed = self._siblings.hear(peer, link, notice)
+            if notice.url is not None and self._siblings.includes(peer):
+                changed = await self.note_broker(peer.node, notice.url) or changed
+        if changed:
+            self.changed()
 
-    def _learn(self, peer: Peer, token: str) -> None:
-        agreement = self._agreed(peer.city)
-        if agreement is None:
-            raise Malformed("no agreement in force with this neighbor")
-        now = self._now_ms() // 1000
-        announced = verify_announcement(
-            token,
-            peer.city,
-            self._operating_key_of(peer, now),
-            self.city,
-            now,
-            self._skew_s,
-        )
-        far = announced.body.origin != peer.city
-        if far and not agreement.terms(self.city).transit:
-            raise Malformed("the agreement does not let us use this neighbor's routes")
-        self._trust.hold(announced.body.keys, now)
-        # The table bounds what one neighbor may announce; only what it takes is known.
-        if not self._routes.learn(peer.city, announced):
-            return
-        known = len(self._trust.pins)
-        self._trust.introduce(announced, now)
-        if known != len(self._trust.pins):
-            self._keep_pins()
-        self.changed()
-
-    def _keep_pins(self) -> None:
-        """Keep which root key each city was introduced with, across restarts."""
-        written = self._database.write(partial(save_pins, known=self._trust))
-        written.add_done_callback(_log_failure)
+    async def note_broker(self, node: NodeId, url: str) -> bool:
+        """Keep where a broker of ours listens; True if that was not known."""
+        if self._listed.get(node, "") == url:
+            return False
+        self._listed.pop(node, None)
+        if url:
+            self._listed[node] = url
+        await self._database.write(lambda c: city_brokers.note(c, node, url))
+        return True
 
     def unpin(self, city: CityId) -> bool:
         """Forget the root key of a far city, on an operator's word."""
-        self._routes.forget(city)
-        forgotten = self._trust.unpin(city)
-        self._keep_pins()
+        forgotten = self._siblings.unpin(city)
         self.changed()
         return forgotten
-
-    def _operating_key_of(self, peer: Peer, now: int) -> VerifyingKey:
-        """Return the key that vouched for the peer in the handshake."""
-        root = self._trust.root_of(peer.city, now)
-        shown = verify_operating(peer.operating, peer.city, root, now, self._skew_s)
-        return shown.body.verifying_key()
 
     def note_removed(self) -> tuple[NodeId, ...]:
         """Take up which nodes the city removed, before one of them can link again."""
@@ -236,19 +239,36 @@ class CityDesk:
 
     def changed(self) -> None:
         """Tell everybody what follows from a change of routes, members or keys."""
-        self._trust.set_own_keys(self.keys())
+        self._trust.set_own_keys(self.keys(), self._tokens)
         self._bundle = None
         bundle = self._current_bundle()
         for peer, link in self._peers.all():
             if peer.city == self.city:
-                self._tell(link, bundle)
-            elif peer.is_broker:
-                for notice in self._announcer.for_neighbor(peer.city):
-                    self._tell(link, notice)
+                tell(link, bundle)
+        for peer, link in self._siblings.links():
+            self._brief(peer, link)
+        for neighbor in {*self._trust.agreements, *self._linked_cities()}:
+            self._announce(neighbor)
+
+    def _linked_cities(self) -> set[CityId]:
+        return {peer.city for peer, _ in self._peers.all()} - {self.city}
+
+    def _announce(self, neighbor: CityId) -> None:
+        """Tell a neighbor what is new, over every link of ours and of our relays."""
+        for data in self._announcer.for_neighbor(neighbor):
+            for _, link in list(self._peers.brokers_of(neighbor)):
+                tell(link, data)
+            for _, link in self._siblings.links():
+                tell(link, _passed_on(neighbor, data))
+
+    def _brief(self, peer: Peer, link: Carrier) -> None:
+        token = self._briefs.newer_than_told(peer, link)
+        if token is not None:
+            tell(link, Notice(kind="brief", token=token).encode())
 
     def forget(self, connection: Connection, now: int) -> None:
         """Forget whose member keys were, once they have long ended."""
-        self._member_keys.forget(connection, before=now - _DAY_S)
+        self._key_owners.forget(connection, before=now - _DAY_S)
 
     def refresh(self) -> None:
         """Do what time brings: expire routes, renew announcements and bundles."""
@@ -258,7 +278,8 @@ class CityDesk:
 
     def _current_bundle(self) -> bytes:
         if self._bundle is None:
-            now, removed = self._now_ms() // 1000, self.note_removed()
+            now_ms, removed = self._now_ms(), self.note_removed()
+            self._sequence = max(self._sequence + 1, now_ms)
             cities, paths = self._nearest()
             signed = issue_bundle(
                 self._operating,
@@ -267,11 +288,21 @@ class CityDesk:
                 paths=paths,
                 removed=removed,
                 life_s=self._bundle_life_s,
-                now=now,
+                now=now_ms // 1000,
                 entropy=self._entropy,
+                brokers=self.brokers(),
+                tokens=self._token_keys(cities, now_ms // 1000),
+                sequence=self._sequence,
             )
             self._bundle = Notice(kind="trust", token=signed.token).encode()
         return self._bundle
+
+    def _token_keys(
+        self, cities: dict[CityId, CityKeys], now: int
+    ) -> dict[CityId, PublicSealingKey]:
+        found = {city: self._trust.token_key(city, now) for city in cities}
+        told = {city: key for city, key in found.items() if key is not None}
+        return {**told, self.city: self._tokens}
 
     def _nearest(
         self,
@@ -283,21 +314,19 @@ class CityDesk:
         room = MAX_BUNDLE_BYTES // 2
         for route in routes[: MAX_CITIES - 1]:
             keys = route.announcement.body.keys
-            room -= len(keys.operating) + len(keys.broker) + len(keys.directory) + 512
+            room -= len(keys.operating) + len(keys.broker) + len(keys.directory) + 2560
             if room < 0:
                 break
             cities[keys.city], paths[keys.city] = keys, route.path
         return cities, paths
 
-    def _tell(self, link: Carrier, notice: bytes) -> None:
-        try:
-            link.notify(notice)
-        except LinkError as error:
-            # What was not told must not count as told: both sides start over.
-            _logger.info("a notice was not sent: %s", error.slug)
-            link.end()
 
-
-def _log_failure(written: asyncio.Future[None]) -> None:
-    if not written.cancelled() and written.exception() is not None:
-        _logger.error("root keys of cities were not kept", exc_info=written.exception())
+def _passed_on(neighbor: CityId, data: bytes) -> bytes:
+    """Return what a relay is to tell a neighbor in our place."""
+    notice = Notice.decode(data, MAX_NOTICE_BYTES)
+    return Notice(
+        kind="retract" if notice.token is None else "announce",
+        neighbor=neighbor,
+        token=notice.token,
+        origin=notice.origin,
+    ).encode()

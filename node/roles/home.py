@@ -224,8 +224,8 @@ class HomeDesk:
         key = self._trust.verify_member_key(
             asked.result.token, holder.city, identifier, self._now()
         )
-        broker = self._addressbook.city(holder.city).broker.sealing.load()
-        return HiddenWay(key, broker)
+        city = self._addressbook.city(holder.city)
+        return HiddenWay(key, self._addressbook.token_key(city))
 
     async def _send_withdrawal(self, message: Message) -> Answer | Refused | None:
         """Tell one party; its signed answer is kept for the resident to see."""

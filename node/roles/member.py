@@ -6,16 +6,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from federation.announcer import MAX_NOTICE_BYTES, Notice
 from federation.exchange import Answer, Asked, Endpoint, Handler, Reply
+from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.peers import Peer
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
 from node.standing import Standing
 from protocol.answer import Done, OneToken
 from protocol.envelope import Kind
-from protocol.errors import Malformed
-from protocol.ids import NodeId
+from protocol.errors import Malformed, Replayed
+from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials
 from protocol.request import RenewQuery
 
@@ -34,6 +34,7 @@ class MemberDesk:
         addressbook: Addressbook,
         standing: Standing,
         now_ms: Callable[[], int],
+        found: Callable[[CityId, tuple[str, ...]], None] = lambda city, urls: None,
     ) -> None:
         """Take the parts.
 
@@ -44,6 +45,7 @@ class MemberDesk:
             addressbook: knows our broker.
             standing: our membership.
             now_ms: clock.
+            found: is told where the brokers of our city listen.
         """
         self._node = node
         self._trust = trust
@@ -51,6 +53,7 @@ class MemberDesk:
         self._addressbook = addressbook
         self._standing = standing
         self._now_ms = now_ms
+        self._found = found
 
     def handlers(self) -> dict[str, Handler]:
         """Return what every node answers."""
@@ -59,8 +62,10 @@ class MemberDesk:
     async def _ping(self, asked: Asked) -> Reply:
         return Reply(Done())
 
-    async def on_notice(self, peer: Peer, data: bytes) -> None:
-        """Take a trust bundle of our city.
+    async def on_notice(self, peer: Peer, data: bytes) -> bool:
+        """Take a trust bundle of our city; returns whether it is a new one.
+
+        Every broker of the city shows its own; an older one than ours is no news.
 
         Raises:
             ProtocolViolation: it is none, or does not verify.
@@ -69,9 +74,15 @@ class MemberDesk:
         if notice.kind != "trust" or notice.token is None:
             raise Malformed("members take trust bundles only")
         before = self._trust.bundle
-        accepted = self._trust.accept_bundle(notice.token, self._now_ms() // 1000)
-        if before is None or before.digest != accepted.digest:
-            await self._standing.keep_known()
+        try:
+            accepted = self._trust.accept_bundle(notice.token, self._now_ms() // 1000)
+        except Replayed:
+            return False
+        if before is not None and before.digest == accepted.digest:
+            return False
+        self._found(self._node.city, accepted.body.brokers)
+        await self._standing.keep_known()
+        return True
 
     async def renew(self) -> bool:
         """Ask our city for a newer membership; returns whether one came.

@@ -29,7 +29,7 @@ from node.config import Settings
 from node.core import Core
 from node.database import InlineDatabase
 from node.founding import found_city
-from node.keys import IDENTITY, INDEX, OPERATING, SEALING, SIGNING, VAULT
+from node.keys import IDENTITY, INDEX, OPERATING, SEALING, SIGNING, TOKENS, VAULT
 from node.parts import Parts
 from node.schema import create_all
 from node.sqlite import driver, memory_engine
@@ -280,15 +280,16 @@ class Federation:
     ) -> SimulatedNode:
         name = NodeId(node)
         folder = self._folder / name.city / name.label
-        is_broker = Role.BROKER in roles
-        home = f"{name.city}/broker"
+        home = NodeId(f"{name.city}/broker")
+        leads = name == home
         settings = Settings.model_validate(
             {
                 "data_dir": folder,
                 "suite": suite,
                 "accepted_suites": tuple(accepts),
                 "node": {"id": name, "roles": roles},
-                "brokers": () if is_broker else (f"{home}@{SCHEME}{home}",),
+                "brokers": () if leads else (f"{home}@{SCHEME}{home}",),
+                "link": {"public_url": f"{SCHEME}{name}"},
                 "trust": self._trust,
             },
             strict=False,
@@ -297,8 +298,9 @@ class Federation:
         keys = KeyStore(folder / "keys", MasterKey(chance(32)), entropy=chance)
         keys.create_signing(SIGNING, suite)
         keys.create_opening(SEALING, suite)
-        if is_broker:
+        if leads:
             keys.create_signing(OPERATING, suite)
+            keys.create_opening(TOKENS, suite)
         for secret in (VAULT, IDENTITY, INDEX):
             keys.create_secret(secret)
         engine = _database()

@@ -74,18 +74,21 @@ class DirectLink:
 
     def notify(self, payload: bytes) -> None:
         """Tell the other side: a trust bundle for members, a route for brokers."""
+        told: Awaitable[object]
         if self.far.city is None:
             told = self.far.member.on_notice(_peer(self.near), payload)
-            self._told.append(asyncio.get_running_loop().create_task(_run(told)))
         elif self.near.city is not None:
-            self.far.city.on_notice(_peer(self.near), payload)
+            told = self.far.city.on_notice(_peer(self.near), self, payload)
+        else:
+            return
+        self._told.append(asyncio.get_running_loop().create_task(_run(told)))
 
     async def settled(self) -> None:
         """Wait until everything that was told has been taken."""
         await asyncio.gather(*self._told)
 
 
-async def _run(work: Awaitable[None]) -> None:
+async def _run(work: Awaitable[object]) -> None:
     await work
 
 

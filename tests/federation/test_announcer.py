@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from federation.announcer import MAX_NOTICE_BYTES, Notice
+from federation.notice import MAX_NOTICE_BYTES, Notice
 from protocol.canonical import canonical
 from protocol.errors import ProtocolViolation
 from protocol.ids import CityId
@@ -96,10 +96,10 @@ def test_lost_route_is_taken_back(row: Row) -> None:
     assert news(minato, hoshino) == ["withdraw yamanami"]
 
 
-def test_announcements_are_renewed_after_a_third_of_their_life(row: Row) -> None:
-    """So two of them may be lost before a route ends."""
+def test_announcements_are_renewed_every_hour(row: Row) -> None:
+    """So relays that lose their authority have nearly a whole day before them."""
     hoshino, minato, _ = row
-    minato.world.clock.move(195_000)
+    minato.world.clock.move(3_595_000)
     assert news(minato, hoshino) == []
     minato.world.clock.move(5_001)
     assert news(minato, hoshino) == ["route minato", "route minato yamanami"]

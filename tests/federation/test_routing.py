@@ -341,7 +341,7 @@ def test_lost_link_that_returns_is_used_again() -> None:
 def test_silent_origin_is_forgotten_when_its_word_has_ended() -> None:
     """Expiry: without renewal, nothing outlives its announcement."""
     world, _ = joined("ring", 4)
-    world.clock.move(600_000)
+    world.clock.move(86_400_000)
     for city in world.cities.values():
         assert city.broker.routes.expire(world.clock.now)
         assert list(city.broker.routes.destinations()) == []

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 
-from federation.announcer import MAX_NOTICE_BYTES, Announcer, Notice
+from federation.announcer import Announcer
 from federation.broker import Broker, BrokerLimits
 from federation.exchange import (
     About,
@@ -30,6 +30,7 @@ from federation.exchange import (
     Target,
     target_of,
 )
+from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
 from federation.routing import RouteTable

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from identity.errors import Conflict, NotFound
+from identity.key_owners import MemberKeyOwners
 from identity.key_register import claim, kids_of
 from identity.member_keys import MemberKeys
 from identity.nameless import NamelessKeys
@@ -21,12 +22,17 @@ from tests.protocol.cities import HOSHINO, MINATO, NOW, SKEW, opening, seed, sig
 DAY = 86_400
 
 
+def owners() -> MemberKeyOwners:
+    """Return who keeps whose the keys are."""
+    return MemberKeyOwners(secret=seed("city", 32), entropy=Chance())
+
+
 def keys(suites: frozenset[Suite] = frozenset(Suite)) -> MemberKeys:
     """Return the city's desk for nameless keys."""
     return MemberKeys(
         city=HOSHINO.id,
         operating=HOSHINO.operating,
-        secret=seed("city", 32),
+        owners=owners(),
         entropy=Chance(),
         suites=suites,
     )
@@ -72,7 +78,7 @@ def test_certificate_does_not_name_the_holder(connection: Connection) -> None:
 def test_city_knows_who_stands_behind_a_key(connection: Connection) -> None:
     """For its own investigations."""
     kid = certify(connection).body.verifying_key().kid
-    assert keys().node_behind(connection, kid) == CLINIC
+    assert owners().behind(connection, kid) == CLINIC
 
 
 def test_stored_register_does_not_show_who_it_is(connection: Connection) -> None:
@@ -170,9 +176,9 @@ def test_unusable_sealing_key_is_refused(connection: Connection) -> None:
 def test_ended_keys_are_forgotten(connection: Connection) -> None:
     """Nothing is kept longer than it can matter."""
     kid = certify(connection).body.verifying_key().kid
-    keys().forget(connection, before=NOW + DAY)
+    owners().forget(connection, before=NOW + DAY)
     with pytest.raises(NotFound):
-        keys().node_behind(connection, kid)
+        owners().behind(connection, kid)
     assert certify(connection).body.aud == "consent-1"
 
 

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the role broker adds: the broker, and the desk of an authority or of a relay.
+
+The broker that has the operating key is the authority of its city; the others are its
+relays. Nothing else decides it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from federation.announcer import Announcer
+from federation.broker import Broker, BrokerLimits
+from federation.peers import Peer
+from federation.presence import Presence
+from federation.routing import RouteTable
+from federation.token_keys import TokenKeys
+from identity.city import Authority
+from identity.errors import NotFound
+from identity.key_owners import MemberKeyOwners
+from identity.member_keys import MemberKeys
+from node.builder import Builder
+from node.keys import IDENTITY, OPERATING, TOKENS
+from node.limits import RateLimit
+from node.roles.briefs import Briefs
+from node.roles.city import CityDesk
+from node.roles.relay import RelayDesk
+from node.roles.siblings import Siblings
+from protocol.ids import NodeId
+
+_DAY_S = 86_400
+_STAND_IN_S = _DAY_S
+"""How long a city goes on without its authority: life of bundles, briefs, announcements
+(`protocol.route.MAX_LIFE_S` bounds it)."""
+
+
+@dataclass(frozen=True)
+class _Common:
+    """What every broker has, of whatever kind."""
+
+    routes: RouteTable
+    presence: Presence
+    siblings: Siblings
+    key_owners: MemberKeyOwners
+    tokens: TokenKeys
+
+
+def add_broker(b: Builder) -> None:
+    """Add the broker and its desk."""
+    parts = b.parts
+    routes, presence = RouteTable(b.node.city), Presence()
+    common = _Common(
+        routes=routes,
+        presence=presence,
+        siblings=Siblings(
+            node=b.node,
+            url=b.settings.link.public_url,
+            trust=b.trust,
+            routes=routes,
+            peers=b.peers,
+            presence=presence,
+            agreed=b.agreed,
+            database=b.database,
+            found=lambda city, urls: parts.found_brokers(city, urls),
+            now_ms=b.now_ms,
+            skew_s=b.skew_s,
+        ),
+        key_owners=MemberKeyOwners(
+            secret=b.keys.secret(IDENTITY), entropy=b.world.entropy
+        ),
+        tokens=TokenKeys(),
+    )
+    parts.routes, parts.presence = routes, presence
+    if b.keys.has(OPERATING):
+        _add_authority(b, common)
+    else:
+        _add_relay(b, common)
+    parts.broker = _broker(b, common)
+
+
+def _broker(b: Builder, common: _Common) -> Broker:
+    settings, parts, relay = b.settings, b.parts, b.parts.relay
+    rate = RateLimit(
+        per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
+    )
+
+    def behind(kid: str) -> NodeId | None:
+        try:
+            return b.database.read(lambda c: common.key_owners.behind(c, kid))
+        except NotFound:
+            return None
+
+    async def local(peer: Peer, payload: bytes) -> bytes:
+        return await b.exchanges.answer(payload)
+
+    return Broker(
+        node=b.node,
+        signer=b.signer,
+        opening=common.tokens,
+        membership=lambda: b.standing.credentials().membership,
+        peers=b.peers,
+        routes=common.routes,
+        agreed=b.agreed,
+        allow=lambda peer: rate.take(peer, b.now_ms()) or None,
+        local=local,
+        now_ms=b.now_ms,
+        limits=BrokerLimits(
+            max_envelope_bytes=settings.limits.max_body_bytes,
+            max_hops=settings.limits.hops,
+            longest_ms=settings.limits.deadline_max_ms,
+            skew_ms=b.skew_s * 1000,
+        ),
+        observe=lambda code: parts.observe("relay", code),
+        tap=b.capture or (lambda opened: None),
+        member_behind=behind,
+        presence=common.presence,
+        authority=(lambda: None) if relay is None else relay.authority,
+    )
+
+
+def _add_relay(b: Builder, common: _Common) -> None:
+    """Add the desk of a broker that goes by what its authority signs."""
+    parts = b.parts
+    parts.relay = RelayDesk(
+        node=b.node,
+        opening=b.opening,
+        trust=b.trust,
+        routes=common.routes,
+        peers=b.peers,
+        siblings=common.siblings,
+        member=parts.member,
+        tokens=common.tokens,
+        key_owners=common.key_owners,
+        exchanges=b.exchanges,
+        addressbook=b.addressbook,
+        database=b.database,
+        take_agreements=parts.take_agreements,
+        soon=lambda work: parts.soon(work),
+        now_ms=b.now_ms,
+        skew_s=b.skew_s,
+    )
+
+
+def _add_authority(b: Builder, common: _Common) -> None:
+    """Add the desk of the broker that speaks for its city."""
+    settings, parts = b.settings, b.parts
+    operating, entropy = b.keys.signing(OPERATING), b.world.entropy
+    if not b.keys.has(TOKENS):
+        # A city that was founded when it had but one broker.
+        b.keys.create_opening(TOKENS, settings.suite)
+    # Whoever has not heard of the token key seals to ours.
+    common.tokens.keys = (b.keys.opening(TOKENS), b.opening)
+    shared = TokenKeys(b.keys.opening(TOKENS))
+    tokens = b.keys.opening(TOKENS).public.document
+    authority = Authority(
+        city=b.node.city,
+        operating=operating,
+        entropy=entropy,
+        membership_s=settings.trust.membership_life_days * _DAY_S,
+        skew_s=b.skew_s,
+        suites=settings.accepts,
+    )
+    announcer = Announcer(
+        city=b.node.city,
+        operating=operating,
+        keys=lambda: desk.keys(),
+        routes=common.routes,
+        agreed=b.agreed,
+        now_ms=b.now_ms,
+        entropy=entropy,
+        life_s=_STAND_IN_S,
+        brokers=lambda: desk.brokers(),
+        tokens=tokens,
+    )
+    desk = CityDesk(
+        node=b.node,
+        url=settings.link.public_url,
+        operating=operating,
+        operating_certificate=lambda: b.standing.credentials().operating,
+        own_membership=lambda: b.standing.credentials().membership,
+        authority=authority,
+        member_keys=MemberKeys(
+            city=b.node.city,
+            operating=operating,
+            owners=common.key_owners,
+            entropy=entropy,
+            suites=settings.accepts,
+        ),
+        key_owners=common.key_owners,
+        trust=b.trust,
+        routes=common.routes,
+        announcer=announcer,
+        peers=b.peers,
+        siblings=common.siblings,
+        briefs=Briefs(
+            node=b.node,
+            operating=operating,
+            agreements=lambda: b.trust.agreements.values(),
+            tokens=shared,
+            now_ms=b.now_ms,
+            entropy=entropy,
+            life_s=_STAND_IN_S,
+        ),
+        tokens=tokens,
+        database=b.database,
+        now_ms=b.now_ms,
+        entropy=entropy,
+        bundle_life_s=_STAND_IN_S,
+    )
+    parts.authority, parts.city = authority, desk
+    b.exchanges.on(desk.handlers())
