@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocol.agreement import Agreement, AgreementBody, Party, Terms
+from protocol.brief import BRIEF, Brief
 from protocol.canonical import b64url, unb64url
 from protocol.consent import (
     CONSENT,
@@ -260,9 +261,15 @@ def trust_documents() -> dict[str, str]:
         sealing=opening(PHARMACY).public.document,
         roles=(Role.VAULT,),
     )
+    brief = Brief(
+        **claims(HOSHINO, NodeId("hoshino/broker-2"), 7, 3600),
+        authority=NEAR,
+        agreements=(agreement().wire.decode("ascii"),),
+    )
     documents: dict[str, tuple[str, str, Claims]] = {
         "join-request": (PHARMACY, "join-request", join),
         "trust-bundle": ("hoshino operating", TRUST_BUNDLE, bundle),
+        "brief": ("hoshino operating", BRIEF, brief),
         "member-key": ("yamanami operating", MEMBER_KEY, member_key()),
         "location-grant": (HALL, LOCATION_GRANT, location_grant()),
         "consent": (HALL, CONSENT, consent(hidden=False)),

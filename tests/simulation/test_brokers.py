@@ -57,8 +57,10 @@ def test_everybody_links_with_every_broker_of_the_city() -> None:
         await joined(town)
         far = town.parts(FAR_SECOND).peers
         await town.federation.until(
-            lambda: {str(p.node) for p, _ in far.brokers_of(CityId("minato"))}
-            == {"minato/broker", "minato/broker-2"}
+            lambda: (
+                {str(p.node) for p, _ in far.brokers_of(CityId("minato"))}
+                == {"minato/broker", "minato/broker-2"}
+            )
         )
         hanako = await town.resident_with_checkups()
         consent = await town.consent(hanako)
