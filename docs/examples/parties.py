@@ -264,7 +264,7 @@ def trust_documents() -> dict[str, str]:
     brief = Brief(
         **claims(HOSHINO, NodeId("hoshino/broker-2"), 7, 3600),
         authority=NEAR,
-        agreements=(agreement().wire.decode("ascii"),),
+        agreements=(agreement().decode("ascii"),),
     )
     documents: dict[str, tuple[str, str, Claims]] = {
         "join-request": (PHARMACY, "join-request", join),
