@@ -1,177 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures, each figure beside its yardstick in the same run.
+"""Measures one subject, each figure beside its yardstick in the same run.
 
-    python3 run.py bench [--quick] [--suite strict] [--json FILE]
+    python3 run.py bench [SUBJECT] [--quick] [--json FILE] ...
 
-Federated reads through four processes against a bare chain of four; how long a node
-takes from its start to ready; what an idle node keeps in memory; and the processor
-time of each party by phase. Prints tables; `--json` writes every figure.
+Without a subject: `reads`. A subject is a module of this folder with a `main` that
+takes the arguments; its first line says what it measures.
 """
 
-from __future__ import annotations
-
-import argparse
-import asyncio
-import json
-import os
-import platform
+import importlib
 import sys
-import tempfile
-import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from protocol.suites import Suite
-from tests.bench import cpu, phases, read
-from tests.bench.world import HOLDER, World, record_bytes
-
-LOADS = ((1, 150), (32, 640))
-"""In flight, and requests per run."""
-Report = dict[str, Any]
+SUBJECTS = {
+    "reads": "federated reads beside a bare chain; start and memory of a node",
+    "fresh": "the demo from a fresh clone to its first read across cities",
+}
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one round, not five")
-    parser.add_argument("--suite", choices=[s.value for s in Suite], default=None)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    options = parser.parse_args()
-    suite = next(iter(Suite)) if options.suite is None else Suite(options.suite)
-    with tempfile.TemporaryDirectory(prefix="machikura-bench-") as folder:
-        world = World(Path(folder), suite)
-        _tell("founding two cities")
-        world.found()
-        report = asyncio.run(_measure(world, rounds=1 if options.quick else 5))
-        _tell("profiling the parties")
-        report["phases_us"] = asyncio.run(phases.measure(world))
-    report["suite"] = suite.value
-    _show(report)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+def main(arguments: list[str]) -> None:
+    """Hand over to the subject."""
+    subject, rest = "reads", arguments
+    if arguments and not arguments[0].startswith("-"):
+        subject, *rest = arguments
+    if subject not in SUBJECTS or (arguments and arguments[0] in ("-h", "--help")):
+        print("usage: run.py bench [SUBJECT] [ARGUMENTS]", *_listed(), sep="\n")
+        sys.exit(0 if subject in SUBJECTS else 2)
+    importlib.import_module(f"tests.bench.{subject}").main(rest)
 
 
-async def _measure(world: World, rounds: int) -> Report:
-    try:
-        _tell("starting five nodes")
-        await world.start()
-        await world.fill()
-        report: Report = {
-            "machine": {
-                "cores": os.cpu_count(),
-                "python": platform.python_version(),
-                "pace": asdict(cpu.pace()),
-            },
-            "record_bytes": record_bytes(),
-            "idle_mib": _memory(world, "VmRSS"),
-            "reads": await _reads(world, rounds),
-            "peak_mib": _memory(world, "VmHWM"),
-            "start_s": await _start(world, rounds),
-        }
-    finally:
-        await world.stop()
-    return report
-
-
-def _memory(world: World, line: str) -> dict[str, float]:
-    return {node: cpu.memory_kib(world.pid(node), line) / 1024 for node in world.nodes}
-
-
-async def _reads(world: World, rounds: int) -> list[Report]:
-    done = []
-    async with read.federated(world) as ours, read.bare_chain() as yardstick:
-        for in_flight, requests in LOADS:
-            _tell(f"reads, {in_flight} in flight, {rounds} rounds")
-            compared = await read.compare(
-                ours, yardstick, in_flight=in_flight, requests=requests, rounds=rounds
-            )
-            done.append(
-                {
-                    "in_flight": in_flight,
-                    "throughput_ratio": compared.throughput_ratio,
-                    "latency_ratio": compared.latency_ratio,
-                    "cpu_ratio": compared.cpu_ratio,
-                    "ours": _side(compared.ours),
-                    "yardstick": _side(compared.yardstick),
-                }
-            )
-    return done
-
-
-def _side(samples: list[read.Sample]) -> Report:
-    return {
-        **asdict(read.middle(samples)),
-        "cpu_us": read.middle_cpu(samples),
-        "pace_slower": [sample.pace.slower for sample in samples],
-    }
-
-
-async def _start(world: World, rounds: int) -> dict[str, list[float]]:
-    """Seconds from the start of a process to its being ready, beside an empty one."""
-    taken: dict[str, list[float]] = {"node": [], "interpreter": []}
-    node = world.nodes[HOLDER]
-    for _ in range(rounds):
-        _tell("starting a node")
-        await node.stop()
-        started = time.perf_counter()
-        await node.start()
-        await world.ready(HOLDER)
-        taken["node"].append(time.perf_counter() - started)
-        started = time.perf_counter()
-        empty = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", "import aiohttp, pydantic, sqlalchemy, cryptography"
-        )
-        await empty.wait()
-        taken["interpreter"].append(time.perf_counter() - started)
-    return taken
-
-
-# ---------------------------------------------------------------------- printing
-
-
-def _tell(step: str) -> None:
-    print(f"... {step}", file=sys.stderr, flush=True)
-
-
-def _show(report: Report) -> None:
-    for reads in report["reads"]:
-        _show_reads(reads)
-    print("\nCPU by phase, microseconds a read (profiled, scaled to the true total)")
-    names = list(next(iter(report["phases_us"].values())))
-    print(f"  {'':16}" + "".join(f"{name:>9}" for name in names))
-    for party, spent in report["phases_us"].items():
-        print(f"  {party:16}" + "".join(f"{spent[name]:9.0f}" for name in names))
-    starts = report["start_s"]
-    print(
-        f"\nStart to ready: {min(starts['node']):.2f} to {max(starts['node']):.2f} s"
-        f" (goal 2 s; an interpreter that only imports the libraries:"
-        f" {min(starts['interpreter']):.2f} s)"
-    )
-    print("Memory in MiB, idle and highest of the run (goal 120 MB idle)")
-    for node, idle in report["idle_mib"].items():
-        print(f"  {node:16}{idle:7.0f}{report['peak_mib'][node]:7.0f}")
-
-
-def _show_reads(reads: Report) -> None:
-    goal = "latency at most 1.5" if reads["in_flight"] == 1 else "throughput at least 1"
-    print(f"\nFederated read, {reads['in_flight']} in flight (goal: {goal})")
-    print(f"  {'':14}{'a second':>10}{'median ms':>11}{'p99 ms':>9}")
-    for name, side in (("ours", reads["ours"]), ("bare chain", reads["yardstick"])):
-        print(
-            f"  {name:14}{side['per_s']:10.0f}{side['median_ms']:11.2f}"
-            f"{side['p99_ms']:9.2f}"
-        )
-    print(
-        f"  {'ratio':14}{reads['throughput_ratio']:10.2f}{reads['latency_ratio']:11.2f}"
-        f"      CPU of the four: {reads['cpu_ratio']:.2f}"
-    )
-    for side in (reads["ours"], reads["yardstick"]):
-        spent = ", ".join(f"{who} {us:.0f}" for who, us in side["cpu_us"].items())
-        print(f"  CPU us a read: {spent}")
+def _listed() -> list[str]:
+    return [f"  {name:12} {what}" for name, what in SUBJECTS.items()]
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
