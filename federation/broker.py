@@ -5,6 +5,7 @@ One relay step, in order: take the envelope apart; hold it to its peer's rate, i
 peer, its times, its hop budget and the agreements (`federation.relay`); refuse what is
 being carried already; find the next hop; add a hop record; forward; put the hop record
 in front of the answer. It may only narrow, and it reads nothing but the routing header.
+When a path fails, before or after the request was sent, the next one is taken at once.
 
 A city may have several brokers. A node that is linked with another one is reached by
 one more hop inside the city, and never by two: what came from a broker of our own city
@@ -20,7 +21,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from federation import relay
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
@@ -41,6 +43,9 @@ from protocol.problem import PROBLEM, ProblemBody, SignedProblem
 from protocol.problem_catalog import CATALOG
 from protocol.signature import digest_of, sign
 from protocol.suites import Signer
+
+PATHS = 3
+"""How often one request is carried at most: the first time, and two more paths."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class Broker:
         self._member_behind = member_behind
         self._presence = presence or Presence()
         self._authority = authority
-        self._seen = SeenIds()
+        self._seen = SeenIds(times=PATHS)
         self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
 
     @property
@@ -169,6 +174,7 @@ class Broker:
             return Turned("rate-limited", f"wait {wait_ms} ms", wait_ms)
         turned = (
             relay.check_peer(envelope, peer, self.city)
+            or relay.check_loop(envelope, peer, self._node)
             or relay.check_times(
                 envelope.header, now_ms, limits.skew_ms, limits.longest_ms
             )
@@ -176,12 +182,20 @@ class Broker:
         )
         if turned is not None:
             return turned
-        until_ms = envelope.header.deadline_ms + limits.skew_ms
-        if not self._seen.add(envelope.header.id, until_ms, now_ms):
-            if self._seen.full:
-                return Turned("overloaded", "too many exchanges at once")
-            return Turned("loop", "this broker has seen the exchange")
-        return None
+        return self._first_here(envelope, now_ms)
+
+    def _first_here(self, envelope: Envelope, now_ms: int) -> Turned | None:
+        """Refuse what we are carrying already; another path may lead here as well."""
+        name, request = envelope.header.id, envelope.digest
+        until_ms = envelope.header.deadline_ms + self._limits.skew_ms
+        if self._seen.add(name, until_ms, now_ms, request):
+            return None
+        if self._seen.again(name, request):
+            self._observe("again")
+            return None
+        if self._seen.full:
+            return Turned("overloaded", "too many exchanges at once")
+        return Turned("loop", "this broker has seen the exchange")
 
     async def _forward(self, envelope: Envelope, peer: Peer) -> bytes | Turned:
         header = envelope.header
@@ -190,20 +204,55 @@ class Broker:
             if turned is not None:
                 return turned
             return await self._deliver(envelope, peer)
-        first: Turned | None = None
+        first: bytes | Turned | None = None
         for route in self._routes.ways(header.to.city):
-            turned = self._agreements(envelope, peer, route.neighbor)
-            if turned is None:
-                found = self._peers.broker_of(route.neighbor)
-                if found is not None:
-                    return await self._send(envelope, found, route.neighbor)
-                beside = self._presence.toward(route.neighbor)
-                passed = await self._hand_over(envelope, peer, beside)
-                if passed is not None:
-                    return passed
-                turned = Turned("peer-unreachable", f"broker of {route.neighbor}")
-            first = first or turned
+            if relay.turns_back(envelope, route.path):
+                continue
+            answer: bytes | Turned | None
+            answer = self._agreements(envelope, peer, route.neighbor)
+            if answer is None:
+                answer = await self._over(envelope, peer, route.neighbor)
+                if not relay.leads_nowhere(answer, header.to.city):
+                    return answer
+            first = first or answer
         return first or Turned("no-route", f"to {header.to.city}")
+
+    async def _over(
+        self, envelope: Envelope, peer: Peer, neighbor: CityId
+    ) -> bytes | Turned:
+        """Carry over a neighbor, on a link of ours or of another broker of our city."""
+        lost = Turned("peer-unreachable", f"broker of {neighbor}", elsewhere=True)
+        find = partial(self._peers.broker_of, neighbor)
+        beside = self._presence.toward(neighbor)
+        return await self._some_link(envelope, peer, find, beside, neighbor) or lost
+
+    async def _some_link(
+        self,
+        envelope: Envelope,
+        peer: Peer,
+        find: Callable[[], tuple[Peer, Carrier] | None],
+        beside: Iterator[tuple[Peer, Carrier]],
+        to: str,
+    ) -> bytes | Turned | None:
+        """Send over the link found, and over another one when that is lost.
+
+        After a link is lost nobody knows how far the request came. It may go out again
+        all the same, over another link or another path: who answers gives the same
+        answer again and executes nothing twice (`federation.answered`).
+        """
+        lost: Turned | None = None
+        for _ in range(PATHS):
+            found = find()
+            if found is None:
+                break
+            answer = await self._send(envelope, found, to)
+            if not isinstance(answer, Turned) or not answer.elsewhere:
+                return answer
+            self._observe("path-lost")
+            lost = answer
+            if answer.code != "peer-unreachable":
+                break
+        return await self._hand_over(envelope, peer, beside) or lost
 
     def _agreements(
         self, envelope: Envelope, peer: Peer, to: CityId, further: int = 0
@@ -228,14 +277,10 @@ class Broker:
             line = hop.line(self._record(envelope, "member", "forward"))
             answer = await self._local(peer, envelope.with_line(line).pack())
             return prepend_hop(self._unnamed(envelope, answer), line)
-        found = self._peers.find(node)
-        if found is not None:
-            return await self._send(envelope, found, "member")
+        lost = Turned("peer-unreachable", "the node has no link to its city")
+        find = partial(self._peers.find, node)
         beside = self._presence.beside(node)
-        passed = await self._hand_over(envelope, peer, beside)
-        if passed is not None:
-            return passed
-        return Turned("peer-unreachable", "the node has no link to its city")
+        return await self._some_link(envelope, peer, find, beside, "member") or lost
 
     async def _ask_authority(
         self, envelope: Envelope, peer: Peer, unclear: Turned
@@ -264,7 +309,7 @@ class Broker:
             turned = relay.check_budget(envelope, self._limits.max_hops, further=1)
             turned = turned or self._agreements(envelope, peer, self.city, further=1)
             if turned is not None:
-                return turned
+                return replace(turned, elsewhere=True)
             return await self._send(envelope, found, self.city)
         return None
 
@@ -332,10 +377,12 @@ class Broker:
         except DeadlinePassed:
             return Turned("timeout", f"{silent} was silent")
         except LinkLost:
-            return Turned("peer-unreachable", f"the link to {silent} was lost")
+            detail = f"the link to {silent} was lost"
+            return Turned("peer-unreachable", detail, elsewhere=True)
         except LinkProblem as problem:
             detail, retry_after_ms = f"link to {silent}", problem.retry_after_ms
-            return Turned(_known(problem.slug), detail, retry_after_ms)
+            busy = problem.slug == "overloaded"
+            return Turned(_known(problem.slug), detail, retry_after_ms, elsewhere=busy)
         if to == "member":
             answer = self._unnamed(envelope, answer)
         else:

@@ -5,10 +5,11 @@ Asking: seal the body to the other end, sign the routing header, send it over a 
 open the answer, hold it to the key it must come from and to the request it must name.
 The outcome is an `Answer` or a `Refusal`, never an exception.
 
-Answering: open the body, verify the sender's credentials and signature, refuse replays,
-hand the query to the handler of its kind, sign and seal what it returns. A handler may
-give a `commit` that is run, durably, after the answer is signed and before it leaves:
-so a release is on disk before anybody can read it.
+Answering: open the body, verify the sender's credentials and signature, hand the query
+to the handler of its kind, sign and seal what it returns. A handler may give a `commit`
+that is run, durably, after the answer is signed and before it leaves: so a release is
+on disk before anybody can read it. The same request again, by another path after one
+has failed, gets the same answer and is not executed again (`federation.answered`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from typing import Protocol, TypeVar
 
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.relay import check_times
-from federation.replay import SeenIds
+from federation.replies import Asked as Asked
+from federation.replies import Handler as Handler
+from federation.replies import Replies
+from federation.replies import Reply as Reply
 from federation.sessions import KeptWarrants, Offers, Sessions
 from protocol import hop
 from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Result
@@ -32,7 +36,7 @@ from protocol.errors import (
     WrongAudience,
     WrongIssuer,
 )
-from protocol.hop import MAX_HOPS, HopRecord
+from protocol.hop import HopRecord
 from protocol.ids import DatasetTypeName, ExchangeId, NodeId, PurposeName, uuid7
 from protocol.membership import Credentials, DataClass, Membership
 from protocol.problem import PROBLEM, ProblemBody, Refusal, SignedProblem
@@ -45,7 +49,7 @@ from protocol.sealed import (
     seal_answer,
 )
 from protocol.session import NONCE_BYTES
-from protocol.signature import Owner, Received, Signed, SingleKey, digest_of, sign
+from protocol.signature import Owner, Received, Signed, SingleKey, digest_of
 from protocol.suites import Signer, VerifyingKey
 
 Q = TypeVar("Q")
@@ -100,6 +104,8 @@ class Answer:
         exchange: id of the exchange.
         hops: brokers that carried it, the nearest first.
         request, digest: names of request and answer, for both sides' records.
+        repeat: where the answer was given again, by a later path, the name of what
+            came; `digest` is then that of the first, which the other side recorded.
         took_ms: from asking to having verified the answer.
         by: who answered: a node, or a city in a hidden read.
     """
@@ -111,6 +117,7 @@ class Answer:
     digest: str
     took_ms: int
     by: str
+    repeat: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,52 +130,7 @@ class Refused:
     took_ms: int = 0
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A verified request, as handlers get it."""
-
-    header: RoutingHeader
-    query: Query
-    sender: Membership
-    request: str
-    hops: tuple[HopRecord, ...]
-    now_ms: int
-    hops_digest: str = ""
-
-    @property
-    def now(self) -> int:
-        """Seconds since 1970."""
-        return self.now_ms // 1000
-
-    def expect(self, model: type[Q]) -> Q:
-        """Return the query as what the handler was registered for.
-
-        Raises:
-            Malformed: it is another query.
-        """
-        if not isinstance(self.query, model):
-            raise Malformed("another query was expected")
-        return self.query
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a handler returns.
-
-    Attributes:
-        outcome: the result, or the problem that refuses it.
-        commit: run with the answer's digest before the answer leaves.
-    """
-
-    outcome: Result | ProblemBody
-    commit: Callable[[str], Awaitable[None]] | None = None
-
-
 _ABOUT_DATA = {"read": Kind.READ, "push": Kind.PUSH}
-_ROOM_BYTES = MAX_HOPS * 1024 + 1024
-"""What the way back adds to an answer: hop records, the seal, the frame."""
-
-Handler = Callable[[Asked], Awaitable[Reply]]
 Send = Callable[[bytes, int], Awaitable[bytes]]
 
 
@@ -190,6 +152,7 @@ class ExchangeLimits:
     skew_ms: int = 5_000
     hops: int = 6
     deadline_ms: int = 10_000
+    answers_kept_bytes: int = 32 * 1024 * 1024
 
 
 @dataclass
@@ -224,15 +187,27 @@ class Endpoint:
     observe: Callable[[str, str], None] = lambda op, code: None
     tap: Callable[[bytes], None] = lambda opened: None
     heard: Callable[[NodeId], None] = lambda sender: None
-    _seen: SeenIds = field(default_factory=SeenIds)
+    _replies: Replies = field(init=False)
     _offers: Offers = field(init=False)
     _sessions: Sessions = field(init=False)
     _warrants: KeptWarrants = field(default_factory=KeptWarrants)
 
     def __post_init__(self) -> None:
-        """Start without sessions."""
+        """Start without sessions, with nothing answered."""
+        self._replies = Replies(
+            handle=self._handle,
+            observe=lambda op, code: self.observe(op, code),
+            now_ms=self.now_ms,
+            skew_ms=self.limits.skew_ms,
+            max_answer_bytes=lambda: self.limits.max_answer_bytes,
+            kept_bytes=self.limits.answers_kept_bytes,
+        )
         self._sessions = Sessions(self.entropy)
         self._offers = Offers(self.limits.skew_ms // 1000, self.tap)
+
+    def close(self) -> None:
+        """Drop what is still being executed."""
+        self._replies.close()
 
     def on(self, handlers: Mapping[str, Handler]) -> None:
         """Offer more kinds of query."""
@@ -345,14 +320,16 @@ class Endpoint:
             return Refused(refusal, envelope.header.id, hops, took)
         if body.result is None:
             raise Malformed("an answer without result or problem")
+        digest = digest_of(opened)
         return Answer(
             result=body.result,
             exchange=envelope.header.id,
             hops=hops,
             request=envelope.digest,
-            digest=digest_of(opened),
+            digest=body.first or digest,
             took_ms=took,
             by=body.iss,
+            repeat=digest if body.first else None,
         )
 
     def _broker_problem(self, payload: bytes, envelope: Envelope) -> Refusal:
@@ -375,40 +352,12 @@ class Endpoint:
         """Answer one request; a fault that leaves no key to seal to is in clear."""
         try:
             asked, response_key, signer, issuer = self._open(payload)
+            self.heard(asked.sender.sub)
+            token = await self._replies.to(asked, signer, issuer)
         except MachikuraError as error:
             self.observe("unopened", error.slug)
             problem = error.slug.encode("ascii")
             return AnswerEnvelope(AnswerType.PROBLEM, b"", problem).pack()
-        self.heard(asked.sender.sub)
-        reply = await self._handle(asked)
-        problem_body = reply.outcome if isinstance(reply.outcome, ProblemBody) else None
-        now = asked.now_ms // 1000
-        body = AnswerBody(
-            iss=issuer,
-            aud=asked.header.sender,
-            jti=asked.header.id,
-            iat=now,
-            exp=now + 3600,
-            request=asked.request,
-            hops=asked.hops_digest,
-            result=None if isinstance(reply.outcome, ProblemBody) else reply.outcome,
-            problem=problem_body,
-        )
-        token = sign(signer, ANSWER, body).token.encode("ascii")
-        code = problem_body.code if problem_body else "ok"
-        failed: str | None = None
-        if len(token) > self.limits.max_answer_bytes - _ROOM_BYTES:
-            failed = "too-large"  # Before the commit: what cannot leave is no release.
-        elif reply.commit is not None:
-            try:
-                await reply.commit(digest_of(token))
-            except MachikuraError as error:
-                failed = error.slug
-        if failed is not None:
-            code, problem_body = failed, ProblemBody(code=failed)
-            body = body.model_copy(update={"result": None, "problem": problem_body})
-            token = sign(signer, ANSWER, body).token.encode("ascii")
-        self.observe(asked.query.op, code)
         sealed = seal_answer(response_key, unb64url(asked.request), token)
         return AnswerEnvelope(AnswerType.SEALED, b"", sealed).pack()
 
@@ -441,12 +390,6 @@ class Endpoint:
         envelope.verify(self.trust.key_directory_for(sender))
         self._offers.keep(envelope, opening, session)
         hops = hop.parse(envelope.hops, envelope.digest)
-        until_ms = header.deadline_ms + limits.skew_ms
-        # With the sender, so that nobody can use up another's id.
-        if not self._seen.add(f"{sender.sub} {header.id}", until_ms, now_ms):
-            if self._seen.full:
-                raise _Turned("overloaded", "too many exchanges at once")
-            raise _Turned("replayed", "exchange id seen before")
         asked = Asked(
             header,
             body.query,

@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from federation.peers import Peer
 from protocol import hop
 from protocol.agreement import AgreementBody
+from protocol.answer import AnswerEnvelope, AnswerType
 from protocol.envelope import Envelope, RoutingHeader
+from protocol.errors import MachikuraError
 from protocol.ids import CityId, NodeId
 from protocol.membership import DataClass
+from protocol.problem import PROBLEM, SignedProblem
+from protocol.signature import Received
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Turned:
         code: stable slug.
         detail: this case.
         retry_after_ms: when asking again may help.
+        elsewhere: whether another path may do better.
     """
 
     code: str
     detail: str = ""
     retry_after_ms: int | None = None
+    elsewhere: bool = False
 
 
 Agreed = Callable[[CityId], AgreementBody | None]
@@ -64,6 +70,63 @@ def check_peer(envelope: Envelope, peer: Peer, city: CityId) -> Turned | None:
     elif header.sender != peer.node:
         return Turned("malformed", "the peer's own hop record is missing")
     return None
+
+
+def check_loop(envelope: Envelope, peer: Peer, node: NodeId) -> Turned | None:
+    """Refuse what was here before: our city stands in the chain already.
+
+    What came from a broker of our own city may name our city, and never ourselves.
+    """
+    own = f'{node}"' if peer.city == node.city else f"{node.city}/"
+    if f'"by":"{own}'.encode() in envelope.hops:
+        return Turned("loop", "this city has carried the exchange")
+    return None
+
+
+def turns_back(envelope: Envelope, path: tuple[CityId, ...]) -> bool:
+    """Tell whether a path leads through a city that has carried the exchange."""
+    if envelope.header.sender.city in path:
+        return True
+    hops = envelope.hops
+    return bool(hops) and any(f'"by":"{city}/'.encode() in hops for city in path)
+
+
+_DEAD_ENDS = frozenset(
+    {
+        "agreement-data-class",
+        "agreement-dataset-type",
+        "agreement-purpose",
+        "hop-budget-exhausted",
+        "loop",
+        "no-agreement",
+        "no-route",
+        "overloaded",
+        "peer-unreachable",
+        "transit-refused",
+    }
+)
+"""Refusals that say something about a path, not about the exchange."""
+
+
+def leads_nowhere(answer: bytes | Turned, to: CityId) -> bool:
+    """Tell whether another path may do better than the one that gave this answer.
+
+    A broker on the way that cannot go on refuses, and another path may lead there. It
+    is not verified who refused: at worst we ask once more in vain. What the city asked
+    says itself is final.
+    """
+    if isinstance(answer, Turned):
+        return answer.elsewhere
+    parts = AnswerEnvelope.unpack(answer, len(answer))
+    if parts.type is not AnswerType.PROBLEM:
+        return False
+    token = parts.payload.partition(b"\n")[0]
+    try:
+        refused = Received.parse(token, PROBLEM).peek(SignedProblem)
+        by = NodeId(refused.iss).city
+    except (MachikuraError, ValueError):
+        return False
+    return by != to and refused.problem.code in _DEAD_ENDS
 
 
 def check_times(

@@ -88,6 +88,7 @@ class Builder:
                 skew_ms=self.skew_s * 1000,
                 hops=settings.limits.hops,
                 deadline_ms=settings.limits.deadline_ms,
+                answers_kept_bytes=settings.limits.answers_kept_bytes,
             ),
         )
         self.exchanges = exchanges

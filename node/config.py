@@ -188,6 +188,11 @@ class LimitsTable(Table):
     failed_attempts_per_min: Rate = setting(
         6.0, "Further failed sign-ins that are allowed after that.", unit="1/min"
     )
+    answers_kept_bytes: Positive = setting(
+        33_554_432,
+        "Answers kept for requests that come again over another path.",
+        unit="bytes",
+    )
     token_life_s: Positive = setting(3_600, "Life of an access token.", unit="s")
     attachment_bytes: Positive = setting(
         1_099_511_627_776, "Longest attachment of a record.", unit="bytes"

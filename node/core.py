@@ -94,6 +94,7 @@ class Core:
                 await job
         await self.dialer.close()
         await self.links.close()
+        self.parts.exchanges.close()
 
     def dial_neighbors(self) -> None:
         """Keep links to the brokers of every city we agreed with, where they listen."""

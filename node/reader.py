@@ -292,6 +292,7 @@ class Reader:
             records=tuple(r.id for r in result.records),
             request=answer.request,
             answer=answer.digest,
+            repeat=answer.repeat,
             route=tuple(str(h.by) for h in answer.hops),
         )
         subject = NOBODY if kept is None else kept.subject

@@ -205,10 +205,13 @@ class AnswerBody(Claims):
     Attributes:
         hops: digest of the hop records as they arrived, so that no broker can rewrite
             the records of others on the way back.
+        first: where the request came again by another path, digest of the answer that
+            was given first: this one differs from it in `hops` and `first` alone.
     """
 
     request: Digest
     hops: Digest | None = None
+    first: Digest | None = None
     result: Result | None = None
     problem: ProblemBody | None = None
 

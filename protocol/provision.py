@@ -34,6 +34,8 @@ class ProvisionRecord(Document):
         purpose: why.
         dataset_type, fields, records: what (articles 29 and 30: items of the data).
         request, answer: digests that tie both sides' records together.
+        repeat: digest of what arrived, where `answer` was given a second time, since
+            the path of the first had failed.
         route: brokers that carried it, nearest to the requester first.
         attachment: of a transfer: which; this exchange opened it.
     """
@@ -51,5 +53,6 @@ class ProvisionRecord(Document):
     records: tuple[RecordId, ...]
     request: Digest
     answer: Digest
+    repeat: Digest | None = None
     route: tuple[ShortText, ...] = ()
     attachment: AttachmentId | None = None

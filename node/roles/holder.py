@@ -9,6 +9,7 @@ resident's name.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -135,8 +136,8 @@ class HolderDesk:
             return Reply(ProblemBody(code=deny.reason, detail=deny.detail[:512]))
         ready = prepared
 
-        async def commit(answer: str) -> None:
-            await self._database.write(
+        def commit(answer: str) -> asyncio.Future[bytes]:
+            return self._database.write(
                 lambda c: self._vault.release.commit(c, ready, answer)
             )
 

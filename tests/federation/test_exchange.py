@@ -33,7 +33,7 @@ from protocol.membership import MEMBERSHIP, Credentials
 from protocol.problem import PROBLEM, ProblemBody, SignedProblem
 from protocol.problem_catalog import CATALOG
 from protocol.pseudonym import handle, locator
-from protocol.request import Body, LocateHandle, LocateLocator, Read, Warrant
+from protocol.request import Body, LocateHandle, LocateLocator, Ping, Read, Warrant
 from protocol.sealed import seal_answer
 from protocol.session import HolderSession
 from protocol.signature import Owner, digest_of, sign, sign_bytes
@@ -235,12 +235,23 @@ async def test_altered_hop_records_are_refused_by_the_holder(
     assert clinic.asked == []
 
 
-async def test_request_is_answered_once(ends: Ends) -> None:
-    """Replay at the holder, by whoever can reach it."""
+async def test_request_that_comes_again_gets_the_same_answer(ends: Ends) -> None:
+    """By whoever can reach the holder; it is not executed again."""
     hall, clinic = ends
-    packed = sealed(hall, clinic.target()).pack()
-    assert problem_of(await clinic.serve(hall.peer, packed)) == "sealed"
-    assert problem_of(await clinic.serve(hall.peer, packed)) == "replayed"
+    packed = sealed(hall, clinic.target(), Ping(), kind=Kind.MANAGE).pack()
+    first = await clinic.serve(hall.peer, packed)
+    assert problem_of(first) == "sealed"
+    assert await clinic.serve(hall.peer, packed) == first
+    assert len(clinic.asked) == 1
+
+
+async def test_other_request_under_the_same_id_is_refused(ends: Ends) -> None:
+    """Replay with a new signature: the id was used."""
+    hall, clinic = ends
+    first = sealed(hall, clinic.target())
+    second = sealed(hall, clinic.target(), exchange=first.header.id)
+    assert problem_of(await clinic.serve(hall.peer, first.pack())) == "sealed"
+    assert problem_of(await clinic.serve(hall.peer, second.pack())) == "replayed"
     assert len(clinic.asked) == 1
 
 
