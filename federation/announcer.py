@@ -18,7 +18,7 @@ from protocol.canonical import b64url
 from protocol.ids import CityId
 from protocol.route import ROUTE, Announcement, CityKeys
 from protocol.sealed import PublicSealingKey
-from protocol.signature import MAX_TOKEN_BYTES, Signed, sign
+from protocol.signature import MAX_TOKEN_BYTES, Signed, digest_of, sign
 from protocol.suites import Signer
 
 RENEWALS = 24
@@ -120,7 +120,7 @@ class Announcer:
         """Return what an announcement depends on; another name needs another word."""
         if route is not None:
             return route.announcement.digest
-        return f"{self._keys().broker}{self._keys().operating}{self._brokers()}"
+        return f"{digest_of(self._keys().encode())}{self._brokers()}"
 
     def _may_transit(self, asking: CityId, through_next: CityId) -> bool:
         theirs, ours = self._agreed(asking), self._agreed(through_next)

@@ -14,7 +14,7 @@ has failed, gets the same answer and is not executed again (`federation.answered
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -30,6 +30,7 @@ from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Resu
 from protocol.canonical import unb64url
 from protocol.envelope import Address, Envelope, Kind, RoutingHeader
 from protocol.errors import (
+    CannotOpen,
     MachikuraError,
     Malformed,
     Misuse,
@@ -43,12 +44,12 @@ from protocol.problem import PROBLEM, ProblemBody, Refusal, SignedProblem
 from protocol.request import Body, Query
 from protocol.sealed import (
     RESPONSE_KEY_BYTES,
-    OpeningKey,
+    Opener,
     SealingKey,
     open_answer,
     seal_answer,
 )
-from protocol.session import NONCE_BYTES
+from protocol.session import NONCE_BYTES, HolderSession
 from protocol.signature import Owner, Received, Signed, SingleKey, digest_of
 from protocol.suites import Signer, VerifyingKey
 
@@ -139,7 +140,7 @@ class MemberSecret:
     """Private halves of a member key, for answering a hidden read."""
 
     signer: Signer
-    opening: OpeningKey
+    opening: Opener
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,9 @@ class Endpoint:
         send: hands bytes to our broker (payload, deadline in ms); returns the answer.
         now_ms, entropy: clock and chance.
         member_secret: finds the private halves of a member key by its name.
+        pairs: our keys while a change of keys is going on: the present pair, then those
+            in overlap. What was sealed to an old one is answered under the same one,
+            since the asker knows no other yet.
         handlers: by the query's `op`.
         observe: told the kind and outcome of each exchange, for metrics.
         tap: given what was opened, to show what a party could learn.
@@ -175,13 +179,14 @@ class Endpoint:
 
     node: NodeId
     signer: Signer
-    opening: OpeningKey
+    opening: Opener
     credentials: Callable[[], Credentials]
     trust: Trust
     send: Send
     now_ms: Callable[[], int]
     entropy: Callable[[int], bytes]
     member_secret: Callable[[str], MemberSecret | None] = lambda kid: None
+    pairs: Callable[[], Sequence[MemberSecret]] | None = None
     limits: ExchangeLimits = field(default_factory=ExchangeLimits)
     handlers: dict[str, Handler] = field(default_factory=dict)
     observe: Callable[[str, str], None] = lambda op, code: None
@@ -372,14 +377,19 @@ class Endpoint:
         if to.city != self.node.city or (to.token is None and to.node != self.node):
             # Brokers judged another exchange than the one that is sealed to us.
             raise WrongAudience("the exchange is addressed to another node")
-        signer, opening, issuer = self.signer, self.opening, str(self.node)
+        issuer = str(self.node)
+        secrets: Sequence[MemberSecret]
         if header.member is not None:
-            secret = self.member_secret(header.member)
-            if secret is None:
+            nameless = self.member_secret(header.member)
+            if nameless is None:
                 raise _Turned("token-invalid", "unknown member key")
-            signer, opening, issuer = secret.signer, secret.opening, self.node.city
+            secrets, issuer = (nameless,), self.node.city
+        elif self.pairs is not None:
+            secrets = self.pairs()
+        else:
+            secrets = (MemberSecret(self.signer, self.opening),)
         envelope.check_body()
-        session = self._offers.open(envelope, opening, now_ms // 1000)
+        session, secret = self._session(envelope, secrets, now_ms // 1000)
         opened = envelope.open(session)
         self.tap(opened)
         body = Body.decode(opened, limits.max_request_bytes, self._warrants.read)
@@ -388,7 +398,7 @@ class Endpoint:
             shown.membership, shown.operating, now_ms // 1000
         )
         envelope.verify(self.trust.key_directory_for(sender))
-        self._offers.keep(envelope, opening, session)
+        self._offers.keep(envelope, secret.opening, session)
         hops = hop.parse(envelope.hops, envelope.digest)
         asked = Asked(
             header,
@@ -399,7 +409,19 @@ class Endpoint:
             now_ms,
             digest_of(envelope.hops),
         )
-        return asked, body.response_key, signer, issuer
+        return asked, body.response_key, secret.signer, issuer
+
+    def _session(
+        self, envelope: Envelope, secrets: Sequence[MemberSecret], now: int
+    ) -> tuple[HolderSession, MemberSecret]:
+        """Open an offer; return it with the pair that the asker knows us by."""
+        *others, last = secrets
+        for secret in others:
+            try:
+                return self._offers.open(envelope, secret.opening, now), secret
+            except CannotOpen:
+                continue
+        return self._offers.open(envelope, last.opening, now), last
 
     async def _handle(self, asked: Asked) -> Reply:
         handler = self.handlers.get(asked.query.op)

@@ -16,7 +16,7 @@ from protocol.envelope import Address, Envelope
 from protocol.errors import Expired, NotYetValid
 from protocol.membership import Credentials
 from protocol.request import MAX_BODY_BYTES, Warrant
-from protocol.sealed import OpeningKey, SealingKey
+from protocol.sealed import Opener, SealingKey
 from protocol.session import MAX_LIFE_S, SECRET_BYTES, AskerSession, HolderSession
 
 LIFE_S = 600
@@ -82,7 +82,7 @@ class Offers:
         # under the node's own.
         self._kept: Cache[HolderSession] = Cache(size)
 
-    def open(self, envelope: Envelope, key: OpeningKey, now: int) -> HolderSession:
+    def open(self, envelope: Envelope, key: Opener, now: int) -> HolderSession:
         """Return the session of an envelope; its sender is still to be verified.
 
         Args:
@@ -106,7 +106,7 @@ class Offers:
             raise NotYetValid("the session lasts longer than one may")
         return session
 
-    def keep(self, envelope: Envelope, key: OpeningKey, session: HolderSession) -> None:
+    def keep(self, envelope: Envelope, key: Opener, session: HolderSession) -> None:
         """Remember a session whose sender has proven to be its owner."""
         self._kept.put(session, envelope.parts[0], key.seed)
 

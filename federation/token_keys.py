@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocol.errors import CannotOpen
-from protocol.sealed import OpeningKey
+from protocol.sealed import Opener, OpeningKey
 
 
 class TokenKeys:
@@ -19,6 +19,8 @@ class TokenKeys:
     def __init__(self, *keys: OpeningKey) -> None:
         """Take the keys; there may be none yet."""
         self.keys: Sequence[OpeningKey] = keys
+        self.own: Opener | None = None
+        """The broker's own keys, for whoever has not heard of the city's."""
 
     def open(self, label: str, context: bytes, sealed: bytes) -> bytes:
         """Open with the first key that fits.
@@ -26,7 +28,10 @@ class TokenKeys:
         Raises:
             CannotOpen: none does.
         """
-        for key in self.keys:
+        fitting: list[Opener] = [*self.keys]
+        if self.own is not None:
+            fitting.append(self.own)
+        for key in fitting:
             try:
                 return key.open(label, context, sealed)
             except CannotOpen:

@@ -78,14 +78,7 @@ class ConsentStore:
             salts: party to the salt of its commitment, base64url.
         """
         consent = signed.body
-        version = _Version(token=signed.token, draft=draft, salts=dict(salts))
-        sealed = self._accounts.box(connection, account).seal(
-            self._entropy(NONCE_BYTES),
-            version.encode(),
-            "consent",
-            consent.jti,
-            str(consent.version),
-        )
+        sealed = self._sealed(connection, account, signed, draft, salts)
         connection.execute(
             insert(consent_versions).values(
                 consent=consent.jti, version=consent.version, sealed=sealed
@@ -102,6 +95,37 @@ class ConsentStore:
         else:
             of_consent = consents.c.id == consent.jti
             connection.execute(update(consents).where(of_consent).values(**values))
+
+    def replace(
+        self, connection: Connection, entry: ConsentEntry, signed: Signed[Consent]
+    ) -> None:
+        """Keep a newest version under another signature; what it says is the same."""
+        table, consent = consent_versions, signed.body
+        sealed = self._sealed(
+            connection, entry.account, signed, entry.draft, entry.salts
+        )
+        connection.execute(
+            update(table)
+            .where(table.c.consent == consent.jti, table.c.version == consent.version)
+            .values(sealed=sealed)
+        )
+
+    def _sealed(
+        self,
+        connection: Connection,
+        account: str,
+        signed: Signed[Consent],
+        draft: ConsentDraft,
+        salts: Mapping[str, str],
+    ) -> bytes:
+        version = _Version(token=signed.token, draft=draft, salts=dict(salts))
+        return self._accounts.box(connection, account).seal(
+            self._entropy(NONCE_BYTES),
+            version.encode(),
+            "consent",
+            signed.body.jti,
+            str(signed.body.version),
+        )
 
     def get(self, connection: Connection, identifier: str) -> ConsentEntry:
         """Return a consent's newest version; raises `NotFound`."""

@@ -31,7 +31,7 @@ from protocol.consent import CONSENT, Consent, Evidence, State
 from protocol.errors import Misuse
 from protocol.ids import NodeId
 from protocol.pseudonym import SALT_BYTES
-from protocol.signature import Signed, digest_of, sign
+from protocol.signature import Received, Signed, digest_of, sign
 from protocol.status import Status
 from protocol.suites import Signer
 
@@ -174,6 +174,30 @@ class Consents:
         entry = self._store.owned(connection, account, identifier)
         before = (State.ACTIVE, State.PAUSED)
         return self._change(connection, entry, State.WITHDRAWN, before, now)
+
+    def sign_anew(self, connection: Connection, identifier: str) -> bool:
+        """Sign the newest version with our present key, if an earlier one signed it.
+
+        The same statement, byte for byte, under another signature: so nobody has to be
+        asked again, and a change of keys touches no consent that nobody uses.
+
+        Returns:
+            Whether it was signed.
+
+        Raises:
+            NotFound: no such consent.
+        """
+        entry = self._store.get(connection, identifier)
+        if self.is_signed_now(entry):
+            return False
+        self._store.replace(
+            connection, entry, sign(self._signer, CONSENT, entry.consent)
+        )
+        return True
+
+    def is_signed_now(self, entry: ConsentEntry) -> bool:
+        """Tell whether our present key signed a consent's newest version."""
+        return Received.parse(entry.token, CONSENT).kid == self._signer.public.kid
 
     def _names(
         self, connection: Connection, account: str, draft: ConsentDraft

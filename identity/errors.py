@@ -70,6 +70,12 @@ class NotAMember(ProtocolViolation):
     slug = "not-a-member"
 
 
+class KeyRevoked(NotAMember):
+    """A key that its city has revoked: of a removed node, stolen, or long replaced."""
+
+    slug = "key-revoked"
+
+
 class MembershipExpired(Expired):
     """A membership after its end."""
 

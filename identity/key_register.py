@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from identity.errors import Conflict
 from identity.tables import city_keys
 from protocol.ids import NodeId
+from protocol.membership import MAX_REVOKED
 from protocol.sealed import PublicSealingKey
 from protocol.signature import digest_of
 from protocol.suites import VerifyingKey
@@ -87,3 +88,31 @@ def forget_nameless(connection: Connection, kids: Iterable[str]) -> None:
     nameless = city_keys.c.node.is_(None)
     for kid in kids:
         connection.execute(delete(city_keys).where(nameless, city_keys.c.kid == kid))
+
+
+def condemn(connection: Connection, kid: str, *, dead: int, ends: int) -> None:
+    """Note from when a signature key is refused, and until when that must be told.
+
+    Args:
+        connection: transaction of the caller.
+        kid: the key's name.
+        dead: seconds since 1970; an earlier time that is known already stays.
+        ends: when the last membership that names it ends.
+    """
+    known = select(city_keys.c.dead).where(city_keys.c.kid == kid)
+    before: int | None = connection.execute(known).scalar_one_or_none()
+    dead = dead if before is None else min(dead, before)
+    connection.execute(
+        update(city_keys).where(city_keys.c.kid == kid).values(dead=dead, ends=ends)
+    )
+
+
+def condemned(connection: Connection, *, now: int, skew_s: int) -> tuple[str, ...]:
+    """Return the keys to be told as revoked now, the latest first."""
+    query = (
+        select(city_keys.c.kid)
+        .where(city_keys.c.dead <= now, city_keys.c.ends > now - skew_s)
+        .order_by(city_keys.c.dead.desc(), city_keys.c.kid)
+        .limit(MAX_REVOKED)
+    )
+    return tuple(connection.execute(query).scalars().all())

@@ -9,12 +9,14 @@
 The master key comes from a passphrase file (Argon2id; salt and cost stand beside the
 keys) or from a key file of 32 bytes; it is never written. What is stored is the seed,
 bound to kind, name and suite, so a file renamed to another key's name does not open.
-Keys appear only through an explicit `create_…`, and none is ever replaced.
+Keys appear only through an explicit `create_…`, none is ever replaced, and they go only
+through `destroy`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,7 +24,7 @@ from typing import Literal, TypeAlias
 from identity.entropy import Entropy
 from identity.errors import NotFound, WrongPassphrase
 from identity.passwords import SALT_BYTES, Cost, stretch
-from identity.secretfile import read_secret, write_new
+from identity.secretfile import read_secret, remove, write_new
 from protocol.box import KEY_BYTES, NONCE_BYTES, Box
 from protocol.canonical import b64url, unb64url
 from protocol.errors import CannotOpen, Malformed, Misuse
@@ -177,6 +179,22 @@ class KeyStore:
     def has(self, name: str) -> bool:
         """Tell whether there is a key of that name."""
         return self._path(name).exists()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all keys, sorted."""
+        found = (path.name.removesuffix(".key") for path in self._files())
+        return tuple(sorted(name for name in found if _NAME.fullmatch(name)))
+
+    def destroy(self, name: str) -> None:
+        """Destroy a key for good; it is gone from the disk on return.
+
+        Backups still have it, sealed under the master key.
+        """
+        self._open.pop(name, None)
+        remove(self._path(name))
+
+    def _files(self) -> Iterator[Path]:
+        return self._directory.glob("*.key")
 
     def create_signing(self, name: str, suite: Suite) -> SigningKey:
         """Make a signature key; raises `Conflict` if the name is taken."""

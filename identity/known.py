@@ -22,7 +22,12 @@ from identity.errors import ConflictingRoot
 from protocol.agreement import Agreement
 from protocol.errors import Replayed, TooLarge, UnknownKey
 from protocol.ids import CityId, NodeId
-from protocol.membership import OperatingCertificate, verify_operating
+from protocol.membership import (
+    OperatingCertificate,
+    Revocations,
+    verify_operating,
+    verify_revocations,
+)
 from protocol.route import MAX_CITIES, Announcement, Bundle, CityKeys, origin_word
 from protocol.sealed import PublicSealingKey
 from protocol.signature import Signed
@@ -53,6 +58,8 @@ class KnownCities:
         self._own_keys: CityKeys | None = None
         self._own_tokens: PublicSealingKey | None = None
         self._removed: frozenset[NodeId] = frozenset()
+        self._revocations: dict[CityId, Signed[Revocations]] = {}
+        self.revoked: frozenset[str] = frozenset()
 
     def accept_operating(self, token: str, now: int) -> Signed[OperatingCertificate]:
         """Take our city's operating certificate, if it is newer than the one we have.
@@ -81,6 +88,8 @@ class KnownCities:
         self.bundle = signed
         self._bundled = {keys.city: keys for keys in signed.body.cities}
         self._removed = frozenset(signed.body.removed)
+        for keys in signed.body.cities:
+            self.take_revocations(keys, now)
         self.accept_operating(self._bundled[self.city].operating, now)
         return signed
 
@@ -127,6 +136,7 @@ class KnownCities:
         self._introduced[keys.city] = keys, announcement.body.exp
         self._token_keys[keys.city] = origin_word(announcement).tokens
         self.pins[keys.city] = keys.root_key()
+        self.take_revocations(keys, now)
 
     def hold(self, keys: CityKeys, now: int) -> None:
         """Hold a city's keys to the root that we know of it.
@@ -137,6 +147,39 @@ class KnownCities:
         known = self._known_root(keys.city, now) or self.pins.get(keys.city)
         if known is not None and known != _loaded(keys.root):
             raise ConflictingRoot(f"{keys.city} is known by another root key")
+
+    def take_revocations(self, keys: CityKeys, now: int) -> bool:
+        """Take a city's newest word on which keys are worth nothing; True if new.
+
+        Only a newer word replaces one: an older list would revive a stolen key.
+
+        Args:
+            keys: of the city, believed otherwise.
+            now: seconds since 1970.
+
+        Raises:
+            ProtocolViolation: the list is not the city's.
+        """
+        before = self._revocations.get(keys.city)
+        if keys.revoked is None or (before and before.token == keys.revoked):
+            return False
+        certificate = verify_operating(
+            keys.operating, keys.city, keys.root_key(), now, self.skew_s
+        )
+        told = verify_revocations(
+            keys.revoked,
+            keys.city,
+            certificate.body.verifying_key(),
+            now,
+            self.skew_s,
+        )
+        if before is not None and told.body.iat < before.body.iat:
+            return False
+        self._revocations[keys.city] = told
+        lists = (one.body.keys for one in self._revocations.values())
+        revoked = frozenset(kid for kids in lists for kid in kids)
+        new, self.revoked = revoked != self.revoked, revoked
+        return new
 
     def unpin(self, city: CityId) -> bool:
         """Forget which root key a far city had; True if there was one.

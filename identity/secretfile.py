@@ -71,6 +71,21 @@ def write_new(path: Path, data: bytes) -> None:
     _sync_directory(path.parent)
 
 
+def remove(path: Path) -> None:
+    """Overwrite and remove a secret file; gone from the disk on return.
+
+    A file that is not there is no fault: removing again does no harm.
+    """
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+        file.flush()
+        os.fsync(file.fileno())
+    path.unlink()
+    _sync_directory(path.parent)
+
+
 def _sync_directory(directory: Path) -> None:
     if not _POSIX:
         return

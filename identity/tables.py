@@ -36,6 +36,7 @@ city_members = Table(
     Column("ends", BigInteger, nullable=False),
     Column("admitted", BigInteger, nullable=False),
     Column("removed", BigInteger),
+    Column("revoked", BigInteger),  # when its keys were revoked, None while they hold
 )
 
 # Every key that was ever registered stays here, so none ever changes its owner.
@@ -45,6 +46,10 @@ city_keys = Table(
     Column("kid", String(43), primary_key=True),
     Column("node", String(80)),  # None: a nameless member key
     Column("retired", BigInteger),
+    # Refused everywhere from `dead`; worth telling until `ends`, when the last
+    # membership that names it has ended.
+    Column("dead", BigInteger, index=True),
+    Column("ends", BigInteger),
 )
 
 city_member_keys = Table(

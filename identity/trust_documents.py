@@ -7,6 +7,7 @@ write to the database still cannot make this node believe anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
@@ -47,7 +48,7 @@ class OwnMembership:
 def accept_own(
     trust: TrustStore,
     node: NodeId,
-    key: VerifyingKey,
+    ours: Callable[[VerifyingKey], bool],
     credentials: Credentials,
     now: int,
 ) -> OwnMembership:
@@ -56,7 +57,7 @@ def accept_own(
     Args:
         trust: this node's trust.
         node: our node id.
-        key: our signing key.
+        ours: whether a signing key is one of ours.
         credentials: the membership and the operating certificate it verifies with.
         now: seconds since 1970.
 
@@ -65,7 +66,7 @@ def accept_own(
         ProtocolViolation: any other fault.
     """
     body = trust.verify_sender(credentials.membership, credentials.operating, now)
-    if body.sub != node or body.verifying_key() != key:
+    if body.sub != node or not ours(body.verifying_key()):
         raise WrongAudience("this membership is not for this node and its key")
     return OwnMembership(body, credentials)
 
@@ -79,7 +80,7 @@ def load_own(
     connection: Connection,
     trust: TrustStore,
     node: NodeId,
-    key: VerifyingKey,
+    ours: Callable[[VerifyingKey], bool],
     now: int,
 ) -> OwnMembership | None:
     """Return our kept membership, None if there is none that still holds."""
@@ -87,7 +88,7 @@ def load_own(
     if credentials is None:
         return None
     try:
-        return accept_own(trust, node, key, credentials, now)
+        return accept_own(trust, node, ours, credentials, now)
     except ProtocolViolation:
         return None
 

@@ -18,6 +18,7 @@ from identity.accounts import Accounts
 from identity.consent_store import ConsentStore
 from identity.entropy import Entropy, new_id
 from identity.errors import NotFound
+from identity.key_changes import KeysOf
 from identity.tables import withdrawal_notices
 from protocol.box import NONCE_BYTES, blind_index
 from protocol.consent import Acknowledgement, State, Withdrawal
@@ -25,7 +26,7 @@ from protocol.errors import WrongAudience
 from protocol.ids import NodeId
 from protocol.membership import Membership
 from protocol.model import Document
-from protocol.signature import Received, Signed, SingleKey, sign
+from protocol.signature import Received, Signed, sign
 from protocol.suites import Signer
 
 WITHDRAWAL = "withdrawal"
@@ -148,6 +149,13 @@ class Withdrawals:
             told.append((party, signed))
         return tuple(told)
 
+    def sign_anew(self, token: str) -> str:
+        """Return a notice under our present key; it may have waited for long."""
+        received = Received.parse(token, WITHDRAWAL)
+        if received.kid == self._signer.public.kid:
+            return token
+        return sign(self._signer, WITHDRAWAL, received.peek(Withdrawal)).token
+
     def acknowledge(
         self, connection: Connection, issuer: Membership, token: str, *, now: int
     ) -> Acknowledgement:
@@ -163,9 +171,10 @@ class Withdrawals:
             NotFound: this party was told nothing of the kind.
             ProtocolViolation: any fault of the document.
         """
-        key = SingleKey(issuer.sub, issuer.verifying_key())
+        keys = KeysOf(issuer, now)
         received = Received.parse(token, ACKNOWLEDGEMENT)
-        answer = received.verify(Acknowledgement, key).body
+        answer = received.verify(Acknowledgement, keys).body
+        keys.check_time(received.kid, answer, self._skew_s)
         answer.check_times(now, self._skew_s)
         if answer.aud != self._node:
             raise WrongAudience("the acknowledgement is for another home node")

@@ -35,6 +35,7 @@ from protocol.membership import (
 from protocol.request import HolderTicket, MemberQuery
 from protocol.sealed import SealingKey
 from protocol.signature import Owner, Received, Signed
+from protocol.suites import thumbprint
 
 
 class NoWay(MachikuraError):
@@ -68,7 +69,10 @@ class Addressbook:
         self._token_life_s = token_life_s
         self._size = size
         self._members: OrderedDict[NodeId, Membership] = OrderedDict()
-        self._signed: OrderedDict[NodeId, Signed[Membership]] = OrderedDict()
+        self._signed: OrderedDict[NodeId, tuple[Signed[Membership], Credentials]] = (
+            OrderedDict()
+        )
+        self._revoked: frozenset[str] = trust.revoked
         self._targets: OrderedDict[NodeId, tuple[int, Target]] = OrderedDict()
         self._hidden: OrderedDict[str, Target] = OrderedDict()
 
@@ -80,6 +84,26 @@ class Addressbook:
             self._targets.pop(member.sub, None)
             if len(self._members) > self._size:
                 self._members.popitem(last=False)
+
+    def forget(self, node: NodeId) -> None:
+        """Ask a node's city anew who it is: what we remember does not fit."""
+        for memory in (self._members, self._signed, self._targets):
+            memory.pop(node, None)
+
+    def newest(self, node: NodeId) -> Membership | None:
+        """Return a node's newest membership that we have seen; asks nobody."""
+        self._drop_revoked()
+        return self._members.get(node)
+
+    def _drop_revoked(self) -> None:
+        """Forget everybody whose key has been revoked since we looked last."""
+        if self._trust.revoked is self._revoked:
+            return
+        self._revoked = self._trust.revoked
+        found = [*self._members.values(), *(s.body for s, _ in self._signed.values())]
+        for member in found:
+            if thumbprint(member.key) in self._revoked:
+                self.forget(member.sub)
 
     def city(self, city: CityId) -> City:
         """Return a city that we can reach.
@@ -117,6 +141,7 @@ class Addressbook:
         Raises:
             NoWay: the city is unknown, or does not know the node, or was silent.
         """
+        self._drop_revoked()
         now = self._now()
         known = self._members.get(node)
         if known is not None and known.exp > now + self._skew_s:
@@ -128,10 +153,11 @@ class Addressbook:
 
     async def signed_member(self, node: NodeId) -> Signed[Membership]:
         """Return a node's membership as its city signed it; raises as `member`."""
+        self._drop_revoked()
         now = self._now()
         kept = self._signed.get(node)
-        if kept is not None and kept.body.exp > now + self._skew_s:
-            return kept
+        if kept is not None and kept[0].body.exp > now + self._skew_s:
+            return kept[0]
         asked = await self._exchanges.ask(
             self.broker(node.city), Kind.MANAGE, MemberQuery(node=node)
         )
@@ -145,18 +171,28 @@ class Addressbook:
         )
         if signed.body.sub != node:
             raise NoWay("answer-invalid", f"{node.city} about {node}")
-        self._signed[node] = signed
+        shown = self._trust.city_keys(node.city, self._now()).operating
+        credentials = Credentials(membership=signed.token, operating=shown)
+        self._signed[node] = signed, credentials
         if len(self._signed) > self._size:
             self._signed.popitem(last=False)
         self.note(signed.body)
         return signed
 
     def lasting(self, shown: Credentials | None) -> Credentials | None:
-        """Return the credentials shown, if they hold now."""
+        """Return credentials at hand that hold now: those shown, or newer ones.
+
+        A node that has changed its keys since it showed them is known by the new ones.
+        """
         if shown is None:
             return None
-        ends = _ends(shown.membership)
-        return shown if ends > self._now() + self._skew_s else None
+        self._drop_revoked()
+        now = self._now() + self._skew_s
+        node, issued, ends, kid = _glance(shown.membership)
+        kept = self._signed.get(node)
+        if kept is not None and kept[0].body.iat > issued and kept[0].body.exp > now:
+            return kept[1]
+        return shown if ends > now and kid not in self._revoked else None
 
     async def credentials(self, node: NodeId, shown: Credentials | None) -> Credentials:
         """Return credentials of a node that hold now: those it showed, or newer ones.
@@ -170,12 +206,12 @@ class Addressbook:
         lasting = self.lasting(shown)
         if lasting is not None:
             return lasting
-        signed = await self.signed_member(node)
-        operating = self._trust.city_keys(node.city, self._now()).operating
-        return Credentials(membership=signed.token, operating=operating)
+        await self.signed_member(node)
+        return self._signed[node][1]
 
     def known_target(self, node: NodeId) -> Target | None:
         """Return how to reach a node, if that is known without asking anybody."""
+        self._drop_revoked()
         kept = self._targets.get(node)
         return None if kept is None or kept[0] <= self._now() else kept[1]
 
@@ -269,6 +305,7 @@ class Addressbook:
 
 
 @lru_cache(maxsize=4096)
-def _ends(membership: str) -> int:
+def _glance(membership: str) -> tuple[NodeId, int, int, str]:
     # Unverified: who gets it verifies. Of few home nodes, and asked at every read.
-    return Received.parse(membership, MEMBERSHIP).peek(Membership).exp
+    seen = Received.parse(membership, MEMBERSHIP).peek(Membership)
+    return seen.sub, seen.iat, seen.exp, thumbprint(seen.key)

@@ -10,7 +10,7 @@ from identity.trust import TrustStore
 from node.city_root import read_root
 from node.config import Settings
 from node.database import InlineDatabase
-from node.keys import SIGNING, open_keys
+from node.keys import node_keys, open_keys
 from node.schema import prepare
 from node.sqlite import file_engine
 from node.standing import Standing
@@ -45,7 +45,7 @@ def accept_offline(
         )
         standing = Standing(
             node=settings.node.id,
-            key=keys.signing(SIGNING).public,
+            keys=node_keys(keys),
             trust=trust,
             database=database,
         )

@@ -148,8 +148,9 @@ def _add_authority(b: Builder, common: _Common) -> None:
     if not b.keys.has(TOKENS):
         # A city that was founded when it had but one broker.
         b.keys.create_opening(TOKENS, settings.suite)
+    common.tokens.keys = (b.keys.opening(TOKENS),)
     # Whoever has not heard of the token key seals to ours.
-    common.tokens.keys = (b.keys.opening(TOKENS), b.opening)
+    common.tokens.own = b.opening
     shared = TokenKeys(b.keys.opening(TOKENS))
     tokens = b.keys.opening(TOKENS).public.document
     authority = Authority(
@@ -157,6 +158,7 @@ def _add_authority(b: Builder, common: _Common) -> None:
         operating=operating,
         entropy=entropy,
         membership_s=settings.trust.membership_life_days * _DAY_S,
+        overlap_s=settings.trust.key_overlap_days * _DAY_S,
         skew_s=b.skew_s,
         suites=settings.accepts,
     )

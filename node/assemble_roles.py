@@ -78,6 +78,7 @@ def add_vault(b: Builder) -> None:
         exchanges=b.exchanges,
         addressbook=b.addressbook,
         proofs=b.proofs,
+        fresh=b.fresh,
         outbox=b.outbox,
         deliveries=b.deliveries,
         database=b.database,
@@ -86,7 +87,7 @@ def add_vault(b: Builder) -> None:
         now_ms=b.now_ms,
         entropy=b.world.entropy,
     )
-    parts.reader.refresh = parts.recipient.refresh
+    b.fresh.refresh = parts.recipient.refresh
     b.exchanges.member_secret = parts.holder.member_secret
     b.exchanges.on(parts.holder.handlers())
     b.exchanges.on(parts.recipient.handlers())

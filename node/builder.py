@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from federation.exchange import Endpoint, ExchangeLimits
+from federation.exchange import Endpoint, ExchangeLimits, MemberSecret
 from federation.outbox import Outbox, OutboxLimits
 from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
@@ -21,7 +21,8 @@ from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
-from node.keys import INDEX, SEALING, SIGNING, VAULT
+from node.freshening import Freshener
+from node.keys import INDEX, VAULT, node_keys
 from node.links import NodeLinkIdentity
 from node.parts import Parts
 from node.proofs import Proofs
@@ -56,7 +57,8 @@ class Builder:
         self.world, self.capture = world, capture
         self.node, self.roles = settings.node.id, frozenset(settings.node.roles)
         self.now_ms = world.clock.now_ms
-        self.signer, self.opening = keys.signing(SIGNING), keys.opening(SEALING)
+        self.own_keys = node_keys(keys)
+        self.signer, self.opening = self.own_keys.signer, self.own_keys.opening
         self.skew_s = settings.trust.skew_s
         self.trust = TrustStore(
             city=self.node.city,
@@ -65,7 +67,7 @@ class Builder:
             suites=settings.accepts,
         )
         self.standing = Standing(
-            node=self.node, key=self.signer.public, trust=self.trust, database=database
+            node=self.node, keys=self.own_keys, trust=self.trust, database=database
         )
         self.peers = Peers()
 
@@ -91,6 +93,9 @@ class Builder:
                 answers_kept_bytes=settings.limits.answers_kept_bytes,
             ),
         )
+        exchanges.pairs = lambda: [
+            MemberSecret(pair.signer, pair.opening) for pair in self.own_keys.pairs
+        ]
         self.exchanges = exchanges
         self.addressbook = Addressbook(
             exchanges=exchanges,
@@ -99,6 +104,7 @@ class Builder:
             entropy=world.entropy,
             skew_s=self.skew_s,
         )
+        self.fresh = Freshener(addressbook=self.addressbook, now_ms=self.now_ms)
         self.proofs = Proofs(
             exchanges=exchanges,
             addressbook=self.addressbook,
@@ -166,13 +172,16 @@ class Builder:
                 exchanges=exchanges,
                 addressbook=self.addressbook,
                 standing=self.standing,
+                keys=self.own_keys,
                 now_ms=self.now_ms,
+                entropy=world.entropy,
                 found=lambda city, urls: self.parts.found_brokers(city, urls),
             ),
             reader=Reader(
                 exchanges=exchanges,
                 addressbook=self.addressbook,
                 proofs=self.proofs,
+                fresh=self.fresh,
                 types=self.vault.types,
                 ledger=self.vault.ledger,
                 provisions=self.vault.provisions,

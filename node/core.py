@@ -67,6 +67,7 @@ class Core:
         parts.found_brokers = self._found_brokers
         parts.agreements_changed = self.dial_neighbors
         parts.soon = self._once
+        self._cut: frozenset[str] = frozenset()
 
     async def start(self) -> None:
         """Take up what was kept, dial, and begin the periodic work."""
@@ -138,8 +139,11 @@ class Core:
                 del self._told[node]
                 self._once(self.dialer.remove(node))
 
-    async def remove_member(self, node: NodeId) -> None:
+    async def remove_member(self, node: NodeId) -> int:
         """Remove a node of our city: at once here, elsewhere with the next bundle.
+
+        Returns:
+            Until when somebody whom no word reaches may still accept it.
 
         Raises:
             NotFound: no such member.
@@ -149,12 +153,47 @@ class Core:
         authority, city = parts.authority, parts.city
         if authority is None or city is None:
             raise Misuse("members are removed at the city's broker")
-        await parts.database.write(lambda c: authority.remove(c, node, now=parts.now()))
+        ends = await parts.database.write(
+            lambda c: authority.remove(c, node, now=parts.now())
+        )
         await city.note_broker(node, "")
         city.changed()
         for link in self.links.links:
             if link.peer.node == node:
                 await link.close()
+        return ends
+
+    async def revoke_keys(self, node: NodeId) -> int:
+        """Revoke the keys of a member: they were stolen; it joins again with others.
+
+        Returns:
+            Until when somebody whom no word reaches may still accept them.
+
+        Raises:
+            NotFound: no such member.
+            Misuse: we are not the city's broker.
+        """
+        parts = self.parts
+        authority, city = parts.authority, parts.city
+        if authority is None or city is None:
+            raise Misuse("keys are revoked at the city's broker")
+        ends = await parts.database.write(
+            lambda c: authority.revoke_keys(c, node, now=parts.now())
+        )
+        city.changed()
+        self._cut_revoked()
+        return ends
+
+    def _cut_revoked(self) -> None:
+        """End the links of everybody whose key has been revoked."""
+        revoked = self.parts.trust.revoked
+        if revoked is self._cut:
+            return
+        self._cut = revoked
+        for link in list(self.links.links):
+            if _peer_of(link).membership.verifying_key().kid in revoked:
+                _logger.warning("link to %s ended: its key is revoked", link.peer.node)
+                link.end()
 
     # ------------------------------------------------------------------ links
 
@@ -175,6 +214,8 @@ class Core:
         except MachikuraError as error:
             _logger.warning("notice of %s refused: %s", peer.node, error.slug)
             return
+        finally:
+            self._cut_revoked()
         if lost:
             # The first after a long outage: what the link's coming up could not do.
             self._once(self._after_up(peer))
@@ -216,17 +257,24 @@ class Core:
 
     async def _renew(self) -> None:
         parts = self.parts
-        if parts.city is not None:
+        if not parts.standing.admitted:
+            return
+        before = parts.standing.own()
+        if parts.keys_due():
+            await parts.rotate_keys()
+        elif parts.city is not None:
             await parts.renew_own()
-        elif parts.standing.admitted and parts.standing.own().renewal_due(parts.now()):
+        elif before.renewal_due(parts.now()):
             await parts.member.renew()
 
     async def _refresh_city(self) -> None:
         if self.parts.desk is not None:
             await self.parts.take_agreements()
             self.parts.desk.refresh()
+            self._cut_revoked()
 
     async def _housekeeping(self) -> None:
+        self.parts.standing.sweep(self.parts.now())
         await self.parts.purge()
 
     def _every(

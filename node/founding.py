@@ -16,7 +16,7 @@ from identity.root import RootKey, issue_operating
 from identity.trust import TrustStore
 from node.config import Settings
 from node.database import Database
-from node.keys import OPERATING, SEALING, SIGNING, TOKENS
+from node.keys import OPERATING, TOKENS, node_keys
 from node.standing import Standing
 from protocol.membership import Credentials, DataClass
 
@@ -50,7 +50,7 @@ async def found_city(
         keys.create_signing(OPERATING, settings.suite)
     if not keys.has(TOKENS):
         keys.create_opening(TOKENS, settings.suite)
-    operating, signer = keys.signing(OPERATING), keys.signing(SIGNING)
+    operating, own = keys.signing(OPERATING), node_keys(keys)
     certificate = issue_operating(
         root.signer,
         node.city,
@@ -59,10 +59,14 @@ async def found_city(
         days=OPERATING_DAYS,
         entropy=entropy,
     )
+    trust = TrustStore(city=node.city, root=root.signer.public, suites=settings.accepts)
+    standing = Standing(node=node, keys=own, trust=trust, database=database)
+    standing.load(now)
+    pair = own.present if standing.admitted else own.newest
     request = request_to_join(
         node,
-        signer,
-        keys.opening(SEALING).public,
+        pair.signer,
+        pair.opening.public,
         title=settings.node.title.model_dump(),
         roles=settings.node.roles,
         now=now,
@@ -73,6 +77,7 @@ async def found_city(
         operating=operating,
         entropy=entropy,
         membership_s=settings.trust.membership_life_days * 86_400,
+        overlap_s=settings.trust.key_overlap_days * 86_400,
         suites=settings.accepts,
     )
     allowance = Allowance(
@@ -81,8 +86,6 @@ async def found_city(
     membership = await database.write(
         lambda c: authority.admit(c, request.token, allowance, now=now)
     )
-    trust = TrustStore(city=node.city, root=root.signer.public, suites=settings.accepts)
-    standing = Standing(node=node, key=signer.public, trust=trust, database=database)
     credentials = Credentials(membership=membership.token, operating=certificate.token)
     await standing.accept(credentials, now)
     return credentials

@@ -4,6 +4,7 @@
 All stand in `keys/` under the data directory, sealed under the master key:
 
     node        signs for this node            sealing   opens what is sealed to it
+    node-2, sealing-2 and so on: after a change of keys
     operating   signs for the city (authority) vault, identity, index   32-byte secrets
     tokens      opens location tokens of the city (authority)
 """
@@ -21,6 +22,7 @@ from identity.keys import (
     create_master,
     open_master,
 )
+from identity.node_keys import NodeKeys
 from node.config import Settings
 from protocol.errors import Misuse
 from protocol.suites import Suite
@@ -33,6 +35,11 @@ VAULT = "vault"
 IDENTITY = "identity"
 INDEX = "index"
 SECRETS = (VAULT, IDENTITY, INDEX)
+
+
+def node_keys(store: KeyStore) -> NodeKeys:
+    """Return this node's own pairs, all generations."""
+    return NodeKeys(store, SIGNING, SEALING)
 
 
 def keys_folder(settings: Settings) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 from identity.secretfile import write_new
 from node.config import Settings
 from node.config_file import FILE_NAME, load, render_file
-from node.keys import SEALING, SIGNING, create_keys
+from node.keys import create_keys, node_keys
 from node.tls import self_signed, write_pair
 from protocol.ids import NodeId, uuid7
 from protocol.membership import JoinRequest, Role
@@ -124,9 +124,21 @@ def _chosen(answers: Answers) -> dict[str, object]:
 
 
 def write_join_request(
-    settings: Settings, folder: Path, *, now_ms: int, entropy: Callable[[int], bytes]
+    settings: Settings,
+    folder: Path,
+    *,
+    now_ms: int,
+    entropy: Callable[[int], bytes],
+    new_keys: bool = False,
 ) -> tuple[Path, str]:
     """Write a join request, good for 30 days, over an older one.
+
+    Args:
+        settings: of the node.
+        folder: where the file goes.
+        now_ms: milliseconds since 1970.
+        entropy: random bytes.
+        new_keys: make new keys for it: the present ones were lost or stolen.
 
     Returns:
         The file, and the fingerprint of the key that it brings.
@@ -134,17 +146,22 @@ def write_join_request(
     Raises:
         Misuse: the master key's file is missing, unsafe or wrong.
     """
-    request, kid = _join_request(settings, now_ms, entropy)
+    request, kid = _join_request(settings, now_ms, entropy, new_keys)
     path = folder / JOIN_REQUEST_FILE
     path.write_text(request, encoding="ascii")
     return path, fingerprint(kid)
 
 
 def _join_request(
-    settings: Settings, now_ms: int, entropy: Callable[[int], bytes]
+    settings: Settings,
+    now_ms: int,
+    entropy: Callable[[int], bytes],
+    new_keys: bool,
 ) -> tuple[str, str]:
     store = create_keys(settings, entropy)
-    signer = store.signing(SIGNING)
+    own = node_keys(store)
+    pair = own.fresh(settings.suite) if new_keys else own.newest
+    signer = pair.signer
     titles = {"ja": settings.node.title.ja, "en": settings.node.title.en}
     now = now_ms // 1000
     claims = JoinRequest(
@@ -156,7 +173,7 @@ def _join_request(
         exp=now + JOIN_REQUEST_DAYS * _DAY_S,
         title={language: title for language, title in titles.items() if title},
         key=signer.public.jwk,
-        sealing=store.opening(SEALING).public.document,
+        sealing=pair.opening.public.document,
         roles=settings.node.roles,
     )
     return sign(signer, "join-request", claims).token, signer.public.kid

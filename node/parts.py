@@ -41,8 +41,10 @@ from node.standing import Standing
 from node.world import World
 from protocol.agreement import Agreement
 from protocol.ids import CityId, NodeId
-from protocol.membership import Credentials
+from protocol.membership import Credentials, Membership
 from vault.parts import Vault
+
+_DAY_S = 86_400
 
 
 @dataclass
@@ -142,6 +144,34 @@ class Parts:
         )
         if self.city is not None:
             self.city.changed()
+
+    def keys_due(self) -> bool:
+        """Tell whether our keys have reached the age at which they are changed."""
+        life_s = self.settings.trust.key_life_days * _DAY_S
+        since = self.standing.membership().since
+        return bool(life_s) and since is not None and self.now() - since >= life_s
+
+    async def rotate_keys(self) -> Membership:
+        """Change this node's own keys; the old ones are accepted for an overlap.
+
+        Raises:
+            NotReady: the city did not answer, or refused; asking again is harmless.
+            Conflict: too many keys are in overlap already.
+        """
+        suite = self.settings.suite
+        if self.authority is None or self.city is None:
+            return await self.member.rotate(suite)
+        own, authority, now = self.standing.own(), self.authority, self.now()
+        wish = self.member.wish(suite)
+        fresh = await self.database.write(
+            lambda c: authority.change(c, own.body, wish, now=now)
+        )
+        operating = own.credentials.operating
+        body = await self.standing.accept(
+            Credentials(membership=fresh.token, operating=operating), now
+        )
+        self.city.changed()
+        return body
 
     async def purge(self) -> None:
         """Delete what has ended: retention, messages, nameless keys, sessions."""

@@ -19,8 +19,9 @@ from node.addressbook import Addressbook
 from protocol.answer import OneToken
 from protocol.consent import Consent
 from protocol.envelope import Kind
-from protocol.errors import MachikuraError, Malformed
+from protocol.errors import MachikuraError, Malformed, UnknownKey
 from protocol.ids import NodeId
+from protocol.membership import Membership
 from protocol.request import StatusQuery
 from protocol.signature import Signed
 from protocol.status import STATUS_LIST, StatusList
@@ -126,19 +127,25 @@ class Proofs:
                 return
             if not isinstance(asked.result, OneToken):
                 raise Malformed("a status list was asked for")
-            member = await self._addressbook.member(home)
-            proof = self._trust.verify_home_document(
-                asked.result.token,
-                STATUS_LIST,
-                StatusList,
-                member,
-                self._now_ms() // 1000,
-            )
+            token = asked.result.token
+            try:
+                proof = self._verified(token, await self._addressbook.member(home))
+            except UnknownKey:
+                # It has changed its keys since its city told us who it is.
+                self._addressbook.forget(home)
+                member = (await self._addressbook.signed_member(home)).body
+                proof = self._verified(token, member)
             if proof.body.list != number:
                 raise Malformed("another list was asked for")
             self.offer(home, proof)
         except MachikuraError as error:
             _logger.info("no proof from %s: %s", home, error.slug)
+
+    def _verified(self, token: str, home: Membership) -> Signed[StatusList]:
+        now = self._now_ms() // 1000
+        return self._trust.verify_home_document(
+            token, STATUS_LIST, StatusList, home, now
+        )
 
 
 def _place(consent: Consent) -> Place:

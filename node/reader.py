@@ -10,8 +10,7 @@ the caller sees anything.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,17 +18,18 @@ from federation.exchange import About, Answer, Endpoint, Refused, Target
 from identity.cache import Cache
 from node.addressbook import Addressbook
 from node.database import Database
+from node.freshening import Freshener
 from node.proofs import Proofs
 from protocol.answer import ReadResult
 from protocol.canonical import parse_json
 from protocol.envelope import Kind
 from protocol.errors import MachikuraError
 from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
-from protocol.membership import MEMBER_KEY, Credentials, DataClass, MemberKey
+from protocol.membership import Credentials, DataClass
 from protocol.problem import Refusal
 from protocol.provision import ProvisionRecord
 from protocol.request import MAX_BODY_BYTES, HolderTicket, Read, Warrant
-from protocol.signature import Received, digest_of
+from protocol.signature import digest_of
 from vault.dataset_types import DatasetTypes
 from vault.errors import NotFound
 from vault.keyring import NOBODY
@@ -78,18 +78,6 @@ class HolderAnswer:
     outcome: Answer | Refused | Refusal
 
 
-Refresh = Callable[[KeptConsent], Awaitable[KeptConsent | None]]
-
-
-async def _cannot(kept: KeptConsent) -> KeptConsent | None:
-    return None
-
-
-def _ends(member_key: str) -> int:
-    """Return when a member key ends; it is verified where it is used."""
-    return Received.parse(member_key, MEMBER_KEY).peek(MemberKey).exp
-
-
 class Reader:
     """Carries out federated reads."""
 
@@ -99,6 +87,7 @@ class Reader:
         exchanges: Endpoint,
         addressbook: Addressbook,
         proofs: Proofs,
+        fresh: Freshener,
         types: DatasetTypes,
         ledger: Ledger,
         provisions: Provisions,
@@ -115,7 +104,7 @@ class Reader:
         self._database = database
         self._now_ms = now_ms
         self._warrants: Cache[Warrant] = Cache(_WARRANTS)
-        self.refresh: Refresh = _cannot
+        self._fresh = fresh
 
     async def read(self, request: ReadRequest) -> list[HolderAnswer]:
         """Ask every holder concerned.
@@ -133,10 +122,7 @@ class Reader:
             raise NotFound("no such consent was received here")
         wait_ms = request.timeout_ms or self._exchanges.limits.deadline_ms
         by_ms = self._now_ms() + wait_ms
-        if self._is_stale(kept):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._left_s(by_ms)):
-                    kept = await self.refresh(kept) or kept
+        kept = await self._fresh.ready(kept, self._left_s(by_ms))
         tickets = [
             ticket
             for ticket in kept.package.holders
@@ -151,6 +137,8 @@ class Reader:
             home, proof = await asyncio.gather(
                 self._home(kept, by_ms), self._proof(kept, by_ms)
             )
+            # The proof may be the first that we see under new keys of the home node.
+            home = self._addressbook.lasting(home) or home
         reads = [self._read_one(request, kept, t, proof, home, by_ms) for t in tickets]
         return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
 
@@ -172,14 +160,6 @@ class Reader:
 
     def _left_s(self, by_ms: int) -> float:
         return max(0, by_ms - self._now_ms()) / 1000
-
-    def _is_stale(self, kept: KeptConsent) -> bool:
-        """Tell whether a hidden holder's member key has ended."""
-        now = self._now_ms() // 1000
-        return any(
-            ticket.member_key is not None and _ends(ticket.member_key) <= now
-            for ticket in kept.package.holders
-        )
 
     async def _read_without(self, request: ReadRequest) -> HolderAnswer:
         if request.holder is None:

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This node's standing in its city: its own membership, kept and shown."""
+"""This node's standing in its city: its own membership, kept and shown.
+
+Which of our keys is the present one follows from it (`identity.node_keys`).
+"""
 
 from __future__ import annotations
 
 from functools import partial
 
 from identity.errors import NotAMember
+from identity.node_keys import NodeKeys
 from identity.trust import TrustStore
 from identity.trust_documents import (
     OwnMembership,
@@ -17,9 +21,9 @@ from identity.trust_documents import (
     save_own,
 )
 from node.database import Database
+from protocol.errors import Replayed
 from protocol.ids import NodeId
 from protocol.membership import Credentials, Membership
-from protocol.suites import VerifyingKey
 
 
 class Standing:
@@ -29,13 +33,13 @@ class Standing:
         self,
         *,
         node: NodeId,
-        key: VerifyingKey,
+        keys: NodeKeys,
         trust: TrustStore,
         database: Database,
     ) -> None:
         """Take the parts; nothing is known before `load`."""
         self._node = node
-        self._key = key
+        self._keys = keys
         self._trust = trust
         self._database = database
         self._own: OwnMembership | None = None
@@ -45,8 +49,10 @@ class Standing:
         self._database.read(lambda c: load_pins(c, self._trust))
         self._database.read(lambda c: load_known(c, self._trust, now))
         self._own = self._database.read(
-            lambda c: load_own(c, self._trust, self._node, self._key, now)
+            lambda c: load_own(c, self._trust, self._node, self._keys.has, now)
         )
+        if self._own is not None:
+            self._keys.use(self._own.body, now)
 
     @property
     def admitted(self) -> bool:
@@ -78,11 +84,20 @@ class Standing:
             ProtocolViolation: it is not for us, or does not verify.
         """
         self._trust.accept_operating(credentials.operating, now)
-        own = accept_own(self._trust, self._node, self._key, credentials, now)
+        own = accept_own(self._trust, self._node, self._keys.has, credentials, now)
+        if self._own is not None and own.body.iat < self._own.body.iat:
+            raise Replayed("there is a newer membership already")
         await self._database.write(partial(save_own, own=own))
         await self.keep_known()
+        # Both at once: what is signed from now on fits what is shown.
         self._own = own
+        self._keys.use(own.body, now)
         return own.body
+
+    def sweep(self, now: int) -> None:
+        """Destroy our keys whose overlap is over."""
+        if self._own is not None:
+            self._keys.use(self._own.body, now)
 
     async def keep_known(self) -> None:
         """Keep our city's certificate and bundle as they are now."""

@@ -20,7 +20,7 @@ from protocol.errors import Expired, Malformed, NotYetValid, ProtocolViolation
 from protocol.ids import NodeId
 from protocol.membership import Membership, Role
 from protocol.request import Warrant
-from protocol.sealed import OpeningKey
+from protocol.sealed import Opener
 from protocol.signature import Signed
 from protocol.status import STATUS_LIST, StatusList
 
@@ -49,7 +49,7 @@ class Warrants:
         self,
         *,
         node: NodeId,
-        opening: OpeningKey,
+        opening: Opener,
         trust: TrustStore,
         proofs: Proofs,
         cache: int = 4096,
@@ -62,7 +62,7 @@ class Warrants:
         self._tickets: Cache[Ticket] = Cache(cache)
 
     def verify(
-        self, warrant: Warrant, asked: Asked, opening: OpeningKey | None = None
+        self, warrant: Warrant, asked: Asked, opening: Opener | None = None
     ) -> Verified | Deny:
         """Verify a warrant.
 
@@ -109,9 +109,7 @@ class Warrants:
         ticket = self._open(warrant.ticket, consent.body, opening or self._opening)
         return Verified(home, consent, ticket, proof)
 
-    def _open(
-        self, sealed: str, consent: Consent, opening: OpeningKey
-    ) -> Ticket | None:
+    def _open(self, sealed: str, consent: Consent, opening: Opener) -> Ticket | None:
         """Open our ticket; None when it is not for us or for another person."""
         # The key is part of the place: a ticket opened once under a nameless key must
         # not open under this node's own, or the cache would name the hidden holder.

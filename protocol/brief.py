@@ -23,7 +23,7 @@ from protocol.ids import CityId, NodeId
 from protocol.model import Claims, Document
 from protocol.request import Token
 from protocol.route import MAX_BUNDLE_BYTES
-from protocol.sealed import SEALING_SEED_BYTES, OpeningKey, SealingKey
+from protocol.sealed import SEALING_SEED_BYTES, Opener, OpeningKey, SealingKey
 from protocol.signature import Received, Signed, SingleKey
 from protocol.suites import Suite, VerifyingKey
 
@@ -57,7 +57,7 @@ def seal_token_key(key: OpeningKey, relay: NodeId, sealing: SealingKey) -> str:
     return b64url(sealing.seal(_LABEL, relay.encode("ascii"), content))
 
 
-def open_token_key(sealed: str, relay: NodeId, key: OpeningKey) -> OpeningKey:
+def open_token_key(sealed: str, relay: NodeId, key: Opener) -> OpeningKey:
     """Open a token key that was sealed to us.
 
     Raises:

@@ -23,7 +23,7 @@ from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
 from protocol.membership import DataClass
 from protocol.model import Claims, Digest, Document, Seconds, ShortText
 from protocol.pseudonym import Handle, commitment
-from protocol.sealed import OpeningKey, SealingKey
+from protocol.sealed import Opener, SealingKey
 
 CONSENT = "consent"
 WITHDRAWAL = "withdrawal"
@@ -183,9 +183,7 @@ class Ticket(Document):
         return b64url(key.seal(_TICKET_LABEL, context, self.encode()))
 
 
-def open_ticket(
-    sealed: str, key: OpeningKey, party: NodeId, consent: Consent
-) -> Ticket:
+def open_ticket(sealed: str, key: Opener, party: NodeId, consent: Consent) -> Ticket:
     """Open our ticket and hold it to the consent.
 
     Raises:

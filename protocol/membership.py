@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from protocol.errors import Malformed
+from protocol.errors import Malformed, NotYetValid
 from protocol.ids import CityId, NodeId
-from protocol.model import Claims, Document, Seconds, ShortText
+from protocol.model import Claims, Digest, Document, Seconds, ShortText
 from protocol.sealed import PublicSealingKey
 from protocol.signature import MAX_TOKEN_BYTES, Received, Signed, SingleKey
 from protocol.suites import VerifyingKey
@@ -27,6 +27,11 @@ from protocol.suites import VerifyingKey
 OPERATING = "operating-certificate"
 MEMBERSHIP = "membership"
 MEMBER_KEY = "member-key"
+KEY_CHANGE = "key-change"
+REVOCATIONS = "revocations"
+MAX_EARLIER = 4
+"""Keys of a node in overlap at the same time."""
+MAX_REVOKED = 512
 
 
 class Role(StrEnum):
@@ -65,6 +70,29 @@ class Qualification(Document):
     until: Seconds
 
 
+class EarlierKey(Document):
+    """A signature key that a node had before its present one, on the city's word.
+
+    What it signed in its time is accepted until the overlap is over: documents that
+    were on their way, or are kept by others, when the node changed its keys.
+
+    Attributes:
+        key: the key as JWK.
+        since: when the city certified it first.
+        replaced: when the present key, or one between, took its place.
+        until: end of the overlap.
+    """
+
+    key: dict[str, str]
+    since: Seconds
+    replaced: Seconds
+    until: Seconds
+
+    def verifying_key(self) -> VerifyingKey:
+        """Return the key."""
+        return VerifyingKey.from_jwk(self.key)
+
+
 class OperatingCertificate(Claims):
     """The root's word for the city's operating key. `iss` and `sub` are the city."""
 
@@ -77,7 +105,12 @@ class OperatingCertificate(Claims):
 
 
 class Membership(Claims):
-    """The city's word for a node. `iss` is the city, `sub` the node."""
+    """The city's word for a node. `iss` is the city, `sub` the node.
+
+    Attributes:
+        since: when the city certified the present key first.
+        earlier: keys in overlap, the latest first.
+    """
 
     sub: NodeId
     title: dict[str, ShortText] = Field(default_factory=dict)
@@ -86,6 +119,11 @@ class Membership(Claims):
     roles: Annotated[tuple[Role, ...], Field(min_length=1, max_length=8)]
     qualifications: Annotated[tuple[Qualification, ...], Field(max_length=32)] = ()
     data_classes: tuple[DataClass, ...] = ()
+    since: Seconds | None = None
+    earlier: (
+        Annotated[tuple[EarlierKey, ...], Field(min_length=1, max_length=MAX_EARLIER)]
+        | None
+    ) = None
 
     def verifying_key(self) -> VerifyingKey:
         """Return the node's signing key."""
@@ -159,6 +197,43 @@ def verify_member_key(
     signed.body.check_times(now, skew_s)
     signed.body.verifying_key()
     signed.body.sealing.load()
+    return signed
+
+
+class KeyChange(Claims):
+    """A node's wish to change its keys, signed with its present one.
+
+    `request` is a join request, signed by the new key: so both keys have signed, and
+    neither a thief of the old key alone nor of the new one alone changes anything.
+    """
+
+    sub: NodeId
+    request: Annotated[str, Field(max_length=MAX_TOKEN_BYTES)]
+
+
+class Revocations(Claims):
+    """A city's word that keys are worth nothing, though a membership still names them.
+
+    Names of keys (`kid`) and not of nodes: it says nothing to who never met the node.
+    """
+
+    keys: Annotated[tuple[Digest, ...], Field(max_length=MAX_REVOKED)] = ()
+
+
+def verify_revocations(
+    token: str, city: CityId, operating: VerifyingKey, now: int, skew_s: int
+) -> Signed[Revocations]:
+    """Check a list of revoked keys against the city's operating key.
+
+    Its end does not matter: a key that was revoked stays so.
+
+    Raises:
+        ProtocolViolation: any fault.
+    """
+    received = Received.parse(token, REVOCATIONS)
+    signed = received.verify(Revocations, SingleKey(city, operating))
+    if signed.body.iat > now + skew_s:
+        raise NotYetValid("a list of revoked keys from ahead of time")
     return signed
 
 

@@ -218,6 +218,13 @@ CATALOG: dict[str, Entry] = {
         "Ask the city to admit the node: `machikura member`.",
         "都市に加入を申請してください(`machikura member`)。",
     ),
+    "key-revoked": Entry(
+        403,
+        "The city has revoked this key",
+        "都市がこの鍵を失効させました",
+        "Join again with new keys: `machikura member request --new-keys`.",
+        "新しい鍵で加入し直してください(`machikura member request --new-keys`)。",
+    ),
     "membership-expired": Entry(
         403,
         "Membership has ended",

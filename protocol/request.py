@@ -226,11 +226,24 @@ class RenewQuery(Document):
     """A node asks its city to renew its membership.
 
     Attributes:
-        request: a join request, where keys or roles change; else the keys stay.
+        request: a join request, where roles or titles change; the keys stay.
+        change: a change of keys, signed by the present and the new one.
     """
 
     op: Literal["renew"] = "renew"
     request: Token | None = None
+    change: Token | None = None
+
+
+class GrantQuery(Document):
+    """A linked holder asks the home node for a fresh location grant.
+
+    Attributes:
+        handle: its name for the resident.
+    """
+
+    op: Literal["location-grant"] = "location-grant"
+    handle: Handle
 
 
 class LinkClaim(Document):
@@ -300,6 +313,7 @@ Query: TypeAlias = Annotated[
     | TicketsQuery
     | MemberQuery
     | RenewQuery
+    | GrantQuery
     | LinkClaim
     | RegisterLocation
     | MemberKeyQuery

@@ -54,6 +54,7 @@ class CityKeys(Document):
         broker: membership of the broker that speaks for the city. Location tokens are
             sealed to its key where the city has told no other (`Announcement.tokens`).
         directory: membership of its directory.
+        revoked: keys of its members that are worth nothing any more.
     """
 
     city: CityId
@@ -61,6 +62,7 @@ class CityKeys(Document):
     operating: Token
     broker: Token
     directory: Token
+    revoked: Token | None = None
 
     def root_key(self) -> VerifyingKey:
         """Return the root key."""

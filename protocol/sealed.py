@@ -18,6 +18,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hpke, serialization
@@ -98,6 +99,21 @@ class SealingKey:
     def seal(self, label: str, context: bytes, plaintext: bytes) -> bytes:
         """Seal `plaintext` so that only the key's owner opens it, in this context."""
         return _HPKE[self.suite].encrypt(plaintext, self._key, _info(label, context))
+
+
+class Opener(Protocol):
+    """Whoever can open what was sealed to it: one key, or one of several in overlap."""
+
+    @property
+    def seed(self) -> bytes:
+        """What the key is derived from; tells memories of opened things apart."""
+
+    @property
+    def public(self) -> SealingKey:
+        """The key to seal to."""
+
+    def open(self, label: str, context: bytes, sealed: bytes) -> bytes:
+        """Open sealed bytes or raise `CannotOpen`."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from protocol.canonical import b64url, unb64url
 from protocol.errors import CannotOpen
 from protocol.membership import Credentials
 from protocol.model import Document, Seconds
-from protocol.sealed import OpeningKey, SealingKey
+from protocol.sealed import Opener, SealingKey
 
 SECRET_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -112,7 +112,7 @@ class HolderSession:
     _cipher: AESGCM = field(repr=False)
 
     @classmethod
-    def accept(cls, key: OpeningKey, sealed_offer: bytes) -> HolderSession:
+    def accept(cls, key: Opener, sealed_offer: bytes) -> HolderSession:
         """Open an offer.
 
         Raises:

@@ -209,3 +209,13 @@ class SigningKey:
             return bytes(nacl.bindings.crypto_sign(data, self._ed25519[1])[:64])
         r, s = decode_dss_signature(self._p256.sign(data, _ECDSA))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def thumbprint(jwk: dict[str, str]) -> str:
+    """Return the name of a key that was checked before, as `VerifyingKey.kid` does."""
+    return _thumbprint(tuple(jwk.items()))
+
+
+@lru_cache(maxsize=4096)
+def _thumbprint(members: tuple[tuple[str, str], ...]) -> str:
+    return b64url(hashlib.sha256(canonical(dict(members))).digest())

@@ -31,16 +31,20 @@ from protocol.consent import (
 from protocol.ids import CityId, DatasetTypeName, NodeId, PurposeName, uuid7
 from protocol.location import LOCATION_GRANT, LocationGrant
 from protocol.membership import (
+    KEY_CHANGE,
     MEMBER_KEY,
     MEMBERSHIP,
     OPERATING,
+    REVOCATIONS,
     Credentials,
     DataClass,
     JoinRequest,
+    KeyChange,
     MemberKey,
     Membership,
     OperatingCertificate,
     Qualification,
+    Revocations,
     Role,
 )
 from protocol.model import ANYONE, Claims
@@ -58,6 +62,7 @@ HALL, PHARMACY = NodeId("hoshino/hall"), NodeId("hoshino/pharmacy")
 NEAR, FAR = NodeId("hoshino/broker"), NodeId("yamanami/broker")
 CLINIC = NodeId("yamanami/clinic")
 CHECKUP, TREATMENT = DatasetTypeName("health.checkup"), PurposeName("treatment")
+NEXT_PHARMACY = "hoshino/pharmacy 2"
 MEMBER_KEY_OWNER = "yamanami/clinic member key"
 CONSENT_IDS = {
     False: "019d4652-6c00-7000-8000-000000000001",
@@ -266,8 +271,19 @@ def trust_documents() -> dict[str, str]:
         authority=NEAR,
         agreements=(agreement().decode("ascii"),),
     )
+    fresh = join.model_copy(update={"key": signing(NEXT_PHARMACY).public.jwk})
+    change = KeyChange(
+        **claims(PHARMACY, HOSHINO, 15, 7 * DAY),
+        sub=PHARMACY,
+        request=sign(signing(NEXT_PHARMACY), "join-request", fresh).token,
+    )
+    revoked = Revocations(
+        **claims(HOSHINO, ANYONE, 16, DAY), keys=(signing("former").public.kid,)
+    )
     documents: dict[str, tuple[str, str, Claims]] = {
         "join-request": (PHARMACY, "join-request", join),
+        "key-change": (PHARMACY, KEY_CHANGE, change),
+        "revocations": ("hoshino operating", REVOCATIONS, revoked),
         "trust-bundle": ("hoshino operating", TRUST_BUNDLE, bundle),
         "brief": ("hoshino operating", BRIEF, brief),
         "member-key": ("yamanami operating", MEMBER_KEY, member_key()),

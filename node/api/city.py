@@ -20,6 +20,7 @@ from protocol.errors import Misuse
 from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, DataClass, Qualification, Role
 from protocol.model import Request, Seconds, ShortText
+from protocol.suites import thumbprint
 
 _MAX_AGREEMENT_BYTES = 64 * 1024
 _Document = Annotated[str, Field(max_length=256 * 1024)]
@@ -56,6 +57,44 @@ class MemberEntry(Request):
     ends: int
     admitted: int
     removed: int | None
+
+
+class Removal(Request):
+    """Since when a node, or its key, is refused, and where it may still be accepted.
+
+    Attributes:
+        refused_since: here, and wherever the word has arrived.
+        accepted_until: the end of its last membership; nobody accepts it after that.
+        told_members: members of our city that were told just now.
+        told_cities: neighbor cities that were told just now, and tell their own.
+        untold_members: members without a link, that are told when they link.
+    """
+
+    node: str
+    refused_since: int
+    accepted_until: int
+    told_members: list[str]
+    told_cities: list[str]
+    untold_members: list[str]
+
+
+class KeyState(Request):
+    """One of this node's own keys.
+
+    Attributes:
+        until: end of its overlap; None for the present key.
+    """
+
+    kid: str
+    since: int | None
+    until: int | None
+
+
+class OwnKeys(Request):
+    """This node's own keys, the present one first."""
+
+    node: str
+    keys: list[KeyState]
 
 
 class MemberList(Request):
@@ -116,6 +155,58 @@ def register_member(registry: Registry, *, core: Core) -> None:
         parts = core.parts
         membership = await parts.standing.accept(credentials, parts.now())
         return Standing(node=membership.sub, ends=membership.exp)
+
+    @registry.route(
+        "GET",
+        "/v1/membership/keys",
+        scope=Scope.ADMIN,
+        summary=("This node's own keys", "自ノードの鍵の一覧"),
+        tag="membership",
+        problems=("not-a-member",),
+    )
+    async def keys() -> OwnKeys:
+        return _own_keys(core)
+
+    @registry.route(
+        "POST",
+        "/v1/membership/keys",
+        scope=Scope.ADMIN,
+        summary=("Change this node's keys", "自ノードの鍵を更新する"),
+        tag="membership",
+        problems=("not-a-member", "not-ready", "conflict"),
+    )
+    async def rotate() -> OwnKeys:
+        await core.parts.rotate_keys()
+        return _own_keys(core)
+
+
+def _own_keys(core: Core) -> OwnKeys:
+    shown = core.parts.standing.membership()
+    present = KeyState(kid=thumbprint(shown.key), since=shown.since, until=None)
+    earlier = [
+        KeyState(kid=thumbprint(key.key), since=key.since, until=key.until)
+        for key in shown.earlier or ()
+        if key.until > core.parts.now()
+    ]
+    return OwnKeys(node=shown.sub, keys=[present, *earlier])
+
+
+def _removal(core: Core, node: NodeId, ends: int) -> Removal:
+    parts, now = core.parts, core.parts.now()
+    linked = {peer.node for peer, _ in parts.peers.all()}
+    ours = {node for node in linked if node.city == parts.node.city}
+    register = (
+        () if parts.authority is None else parts.database.read(parts.authority.members)
+    )
+    members = {m.node for m in register if m.removed is None} - {node, parts.node}
+    return Removal(
+        node=node,
+        refused_since=now,
+        accepted_until=max(now, ends),
+        told_members=sorted(members & ours),
+        told_cities=sorted({n.city for n in linked - ours}),
+        untold_members=sorted(members - ours),
+    )
 
 
 def register_city(registry: Registry, *, core: Core) -> None:
@@ -178,8 +269,21 @@ def register_city(registry: Registry, *, core: Core) -> None:
         tag="members",
         problems=("not-found",),
     )
-    async def remove(params: MemberLabel) -> None:
-        await core.remove_member(NodeId(f"{parts.node.city}/{params.label}"))
+    async def remove(params: MemberLabel) -> Removal:
+        node = NodeId(f"{parts.node.city}/{params.label}")
+        return _removal(core, node, await core.remove_member(node))
+
+    @registry.route(
+        "POST",
+        "/v1/members/{label}/revoke-keys",
+        scope=Scope.ADMIN,
+        summary=("Revoke a member's stolen keys", "会員の鍵を失効させる"),
+        tag="members",
+        problems=("not-found",),
+    )
+    async def revoke(params: MemberLabel) -> Removal:
+        node = NodeId(f"{parts.node.city}/{params.label}")
+        return _removal(core, node, await core.revoke_keys(node))
 
     @registry.route(
         "POST",

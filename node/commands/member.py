@@ -17,7 +17,7 @@ from node.commands import files
 from node.commands.api_client import NodeUnreachable
 from node.commands.ask import Yes, agree
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
-from node.commands.output import AsJson, columns, day, show
+from node.commands.output import AsJson, columns, day, moment, show
 from node.commands.typed import qualification as read_qualification
 from node.config_file import load
 from node.new_node import fingerprint, write_join_request
@@ -34,7 +34,17 @@ member = typer.Typer(no_args_is_help=True)
 
 
 @member.command("request")
-def request(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> None:
+def request(
+    new_keys: Annotated[
+        bool,
+        typer.Option(
+            "--new-keys",
+            help="Make new keys for it: the old ones were lost or stolen. 新しい鍵で。",
+        ),
+    ] = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
     """Write this node's join request anew; it is good for 30 days.
 
     加入申請ファイルを作り直します。
@@ -45,6 +55,7 @@ def request(config: ConfigFile = DEFAULT_CONFIG, as_json: AsJson = False) -> Non
         config.resolve().parent,
         now_ms=SystemClock().now_ms(),
         entropy=system_entropy,
+        new_keys=new_keys,
     )
     node = settings.node.id
     document = {"node": node, "join_request": str(path), "fingerprint": name}
@@ -204,9 +215,84 @@ def remove(
     ノードを除名します。その鍵は二度と使えません。
     """
     agree(f"Remove {label} for good? 除名しますか", yes=yes)
-    connect(config, socket).delete(f"{MEMBERS}/{quote(label, safe='')}")
-    removed = {"label": label, "removed": True}
-    show(removed, f"✓ {label} is removed. 除名しました。", as_json=as_json)
+    document = connect(config, socket).delete(f"{MEMBERS}/{quote(label, safe='')}")
+    show(document, _removal(document, "is removed. 除名しました。"), as_json=as_json)
+
+
+@member.command("revoke-keys")
+def revoke_keys(
+    label: Annotated[
+        str, typer.Argument(help="Its label, such as clinic in hoshino/clinic. 名前。")
+    ],
+    yes: Yes = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+    socket: SocketPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke the keys of a member that were stolen; it joins again with new ones.
+
+    盗まれた会員の鍵を直ちに失効させます。会員は新しい鍵で加入し直します。
+    """
+    agree(f"Revoke the keys of {label} at once? 失効させますか", yes=yes)
+    path = f"{MEMBERS}/{quote(label, safe='')}/revoke-keys"
+    document = connect(config, socket).post(path, {})
+    text = _removal(document, "lost its keys. 鍵を失効させました。")
+    todo = "Its operator runs: machikura member request --new-keys; then admit it."
+    show(document, f"{text}\n→ {todo}", as_json=as_json)
+
+
+@member.command("rotate-keys")
+def rotate_keys(
+    config: ConfigFile = DEFAULT_CONFIG,
+    socket: SocketPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change this node's keys while it runs; the old ones serve out an overlap.
+
+    自ノードの鍵を更新します(稼働したまま。旧鍵は重複期間のあと破棄)。
+    """
+    document = connect(config, socket).post(f"{MEMBERSHIP}/keys", {})
+    show(
+        document, f"✓ new keys. 鍵を更新しました。\n{_keys(document)}", as_json=as_json
+    )
+
+
+@member.command("keys")
+def keys(
+    config: ConfigFile = DEFAULT_CONFIG,
+    socket: SocketPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show this node's keys and until when replaced ones still serve.
+
+    自ノードの鍵と重複期間を表示します。
+    """
+    document = connect(config, socket).get(f"{MEMBERSHIP}/keys")
+    show(document, _keys(document), as_json=as_json)
+
+
+def _keys(document: dict[str, Any]) -> str:
+    rows: list[tuple[object, ...]] = [("KEY", "SINCE", "ACCEPTED UNTIL")]
+    for key in document["keys"]:
+        until = "present 現用" if key["until"] is None else moment(key["until"])
+        since = "-" if key["since"] is None else moment(key["since"])
+        rows.append((key["kid"], since, until))
+    return columns(rows)
+
+
+def _removal(document: dict[str, Any], what: str) -> str:
+    """Say since when it is refused, and until when somebody may not know it yet."""
+    rows = [
+        ("refused since", moment(document["refused_since"])),
+        ("told at once", " ".join(document["told_members"] + document["told_cities"])),
+        ("told when linked", " ".join(document["untold_members"])),
+        ("accepted elsewhere", f"until {moment(document['accepted_until'])} at most"),
+    ]
+    return (
+        f"✓ {document['node']} {what}\n{columns(rows, indent='  ')}\n"
+        "  Whoever has not heard of it may accept it until then.\n"
+        "  通知がまだ届いていない相手は、その日時まで受け入れることがあります。"
+    )
 
 
 def _compare(found: str, told: str) -> None:

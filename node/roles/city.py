@@ -21,6 +21,7 @@ from federation.routing import RouteTable
 from identity import city_brokers
 from identity.bundle import issue_bundle
 from identity.city import Authority
+from identity.entropy import new_id
 from identity.key_owners import MemberKeyOwners
 from identity.member_keys import MemberKeys
 from identity.trust import TrustStore
@@ -29,11 +30,13 @@ from node.roles.briefs import Briefs
 from node.roles.siblings import Siblings, tell
 from protocol.answer import KeyOwners, OneToken
 from protocol.ids import CityId, NodeId
-from protocol.membership import Role
+from protocol.membership import REVOCATIONS, Revocations, Role
+from protocol.model import ANYONE
 from protocol.problem import ProblemBody
 from protocol.request import CertifyKey, MemberKeysQuery, MemberQuery, RenewQuery
 from protocol.route import MAX_BROKERS, MAX_BUNDLE_BYTES, MAX_CITIES, CityKeys
 from protocol.sealed import PublicSealingKey
+from protocol.signature import Signed, sign
 from protocol.suites import Signer, VerifyingKey
 
 _DAY_S = 86_400
@@ -89,6 +92,7 @@ class CityDesk:
         self._bundle: bytes | None = None
         self._sequence = 0
         self._listed: dict[NodeId, str] = {}
+        self._revoked: Signed[Revocations] | None = None
 
     @property
     def city(self) -> CityId:
@@ -120,11 +124,17 @@ class CityDesk:
         query, sender = asked.expect(RenewQuery), asked.sender
         if sender.sub.city != self.city:
             return Reply(ProblemBody(code="not-a-member"))
-        renewed = await self._database.write(
-            lambda c: self._authority.renew(
-                c, sender, now=asked.now, request=query.request
+        change = query.change
+        if change is not None:
+            renewed = await self._database.write(
+                lambda c: self._authority.change(c, sender, change, now=asked.now)
             )
-        )
+        else:
+            renewed = await self._database.write(
+                lambda c: self._authority.renew(
+                    c, sender, now=asked.now, request=query.request
+                )
+            )
         return Reply(OneToken(token=renewed.token))
 
     async def _certify(self, asked: Asked) -> Reply:
@@ -167,7 +177,27 @@ class CityDesk:
             operating=self._operating_certificate(),
             broker=self._own_membership(),
             directory=self._own_membership(),
+            revoked=self._revocations(),
         )
+
+    def _revocations(self) -> str | None:
+        """Return our word on revoked keys, signed anew where it has changed."""
+        now = self._now_ms() // 1000
+        kids = self._database.read(lambda c: self._authority.revoked(c, now=now))
+        told = self._revoked
+        if told is None or told.body.keys != kids or told.body.exp - now < _DAY_S // 2:
+            if not kids and told is None:
+                return None
+            claims = Revocations(
+                iss=self.city,
+                aud=ANYONE,
+                jti=new_id(now, self._entropy),
+                iat=now if told is None else max(now, told.body.iat + 1),
+                exp=now + _DAY_S,
+                keys=kids,
+            )
+            self._revoked = sign(self._operating, REVOCATIONS, claims)
+        return None if self._revoked is None else self._revoked.token
 
     def brokers(self) -> tuple[str, ...]:
         """Return where the brokers of our city listen, ourselves first."""
@@ -239,7 +269,9 @@ class CityDesk:
 
     def changed(self) -> None:
         """Tell everybody what follows from a change of routes, members or keys."""
-        self._trust.set_own_keys(self.keys(), self._tokens)
+        keys = self.keys()
+        self._trust.set_own_keys(keys, self._tokens)
+        self._trust.take_revocations(keys, self._now_ms() // 1000)
         self._bundle = None
         bundle = self._current_bundle()
         for peer, link in self._peers.all():

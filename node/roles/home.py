@@ -29,13 +29,15 @@ from node.standing import Standing
 from protocol.answer import Acknowledged, LinkGranted, OneToken, Package
 from protocol.consent import State
 from protocol.envelope import Kind
-from protocol.errors import MachikuraError, Malformed
+from protocol.errors import MachikuraError, Malformed, UnknownKey
 from protocol.ids import NodeId
+from protocol.location import LinkGrant
 from protocol.membership import Membership
 from protocol.problem import ProblemBody, Refusal
 from protocol.request import (
     ConsentNotice,
     ConsentPackage,
+    GrantQuery,
     LinkClaim,
     MemberKeyQuery,
     Revoke,
@@ -77,6 +79,7 @@ class HomeDesk:
         """Return what a home node answers."""
         return {
             "link-claim": self._link,
+            "location-grant": self._grant,
             "status-list": self._status,
             "tickets": self._tickets,
         }
@@ -103,6 +106,29 @@ class HomeDesk:
                 )
             )
         return Reply(LinkGranted(link=outcome))
+
+    async def _grant(self, asked: Asked) -> Reply:
+        """Give a holder that the resident has linked a fresh location grant.
+
+        A handle that was never given to this holder and one that the resident has
+        unlinked look alike.
+        """
+        query, holder = asked.expect(GrantQuery), asked.sender.sub
+        parts, shown = self._parts, self._standing.credentials()
+
+        def fresh(connection: Connection) -> LinkGrant:
+            account = parts.residents.find(connection, holder, query.handle)
+            if account is None:
+                raise NotFound("no such link")
+            locator = parts.residents.locator_in(connection, account, holder.city)
+            return LinkGrant(
+                home=parts.node,
+                handle=query.handle,
+                grant=parts.linking.grant(holder, locator, now=asked.now),
+                credentials=shown,
+            )
+
+        return Reply(LinkGranted(link=self._database.read(fresh)))
 
     async def _status(self, asked: Asked) -> Reply:
         """Give out the status list of a block: bits without names."""
@@ -176,6 +202,10 @@ class HomeDesk:
         self, identifier: str, party: Membership, now: int
     ) -> ConsentPackage:
         entry = self._database.read(lambda c: self._parts.store.get(c, identifier))
+        if not self._parts.consents.is_signed_now(entry):
+            await self._database.write(
+                lambda c: self._parts.consents.sign_anew(c, identifier)
+            )
         try:
             ways = await self._ways(entry, party.sub)
         except MachikuraError as error:
@@ -231,14 +261,24 @@ class HomeDesk:
         """Tell one party; its signed answer is kept for the resident to see."""
         destination = message.destination
         target = await self._addressbook.target(destination)
+        notice = self._parts.withdrawals.sign_anew(message.content.decode())
         asked = await self._exchanges.ask(
-            target, Kind.REVOKE, Revoke(withdrawal=message.content.decode())
+            target, Kind.REVOKE, Revoke(withdrawal=notice)
         )
         if isinstance(asked, Refused):
             return asked
         if not isinstance(asked.result, Acknowledged):
             raise Malformed("a withdrawal is answered by an acknowledgement")
         token = asked.result.acknowledgement
+        try:
+            await self._acknowledged(destination, token)
+        except UnknownKey:
+            # It has changed its keys since its city told us who it is.
+            self._addressbook.forget(destination)
+            await self._acknowledged(destination, token)
+        return asked
+
+    async def _acknowledged(self, destination: NodeId, token: str) -> None:
         party = await self._addressbook.member(destination)
         with suppress(NotFound):
             # Not found: a later notice, of which this party is told next, has taken
@@ -248,7 +288,6 @@ class HomeDesk:
                     c, party, token, now=self._now()
                 )
             )
-        return asked
 
     def _now(self) -> int:
         return self._exchanges.now_ms() // 1000

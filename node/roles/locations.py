@@ -26,11 +26,15 @@ from protocol.errors import Malformed
 from protocol.ids import DatasetTypeName, NodeId
 from protocol.location import LOCATION_GRANT, LinkGrant, LocationGrant
 from protocol.problem import Refusal
-from protocol.request import LinkClaim, RegisterLocation
+from protocol.request import GrantQuery, LinkClaim, RegisterLocation
+from protocol.signature import Received
+from protocol.suites import thumbprint
 from vault.keyring import SubjectId
 from vault.parts import Vault
 
 _KIND = "register"
+_GRANT_MARGIN_S = 60 * 86_400
+"""A grant is renewed while so much of its life is left."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ class LocationDesk:
                 for link in self._vault.subjects.links(connection)
                 if self._registered.get(link.subject)
                 != self._types(connection, link.subject)
+                or _ends(link.grant) <= self._now_ms() // 1000 + _GRANT_MARGIN_S
             ]
 
         people = await self._database.scan(changed)
@@ -155,7 +160,7 @@ class LocationDesk:
         if link is None:
             return None
         types = self._database.read(lambda c: self._types(c, subject))
-        grant = link.grant
+        grant = await self._lasting(subject, link.grant)
         home = await self._addressbook.credentials(grant.home, grant.credentials)
         return await self._exchanges.ask(
             self._addressbook.directory(message.destination.city),
@@ -166,3 +171,35 @@ class LocationDesk:
                 dataset_types=types,
             ),
         )
+
+    async def _lasting(self, subject: SubjectId, grant: LinkGrant) -> LinkGrant:
+        """Return a grant that will hold: a fresh one if it ends soon, or its key does.
+
+        Without an answer the old one is used: the directory judges it.
+        """
+        received = Received.parse(grant.grant, LOCATION_GRANT)
+        ends = received.peek(LocationGrant).exp
+        home = self._addressbook.newest(grant.home)
+        replaced = home is not None and received.kid != thumbprint(home.key)
+        if not replaced and ends - self._now_ms() // 1000 > _GRANT_MARGIN_S:
+            return grant
+        asked = await self._exchanges.ask(
+            await self._addressbook.target(grant.home),
+            Kind.MANAGE,
+            GrantQuery(handle=grant.handle),
+        )
+        if not isinstance(asked, Answer) or not isinstance(asked.result, LinkGranted):
+            return grant
+        fresh = asked.result.link
+        self._check(fresh, grant.home)
+        if fresh.handle != grant.handle:
+            raise Malformed("the grant is for another person")
+        now_ms = self._now_ms()
+        await self._database.write(
+            lambda c: self._vault.subjects.link(c, subject, fresh, now_ms)
+        )
+        return fresh
+
+
+def _ends(grant: LinkGrant) -> int:
+    return Received.parse(grant.grant, LOCATION_GRANT).peek(LocationGrant).exp

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from federation.exchange import Answer, Asked, Endpoint, Handler, Reply
 from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.peers import Peer
+from identity.errors import NotReady
+from identity.key_changes import NewKeys, change_keys
+from identity.node_keys import NodeKeys
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
 from node.standing import Standing
@@ -16,8 +19,9 @@ from protocol.answer import Done, OneToken
 from protocol.envelope import Kind
 from protocol.errors import Malformed, Replayed
 from protocol.ids import CityId, NodeId
-from protocol.membership import Credentials
+from protocol.membership import Credentials, Membership
 from protocol.request import RenewQuery
+from protocol.suites import Suite
 
 _logger = logging.getLogger(__name__)
 
@@ -33,7 +37,9 @@ class MemberDesk:
         exchanges: Endpoint,
         addressbook: Addressbook,
         standing: Standing,
+        keys: NodeKeys,
         now_ms: Callable[[], int],
+        entropy: Callable[[int], bytes],
         found: Callable[[CityId, tuple[str, ...]], None] = lambda city, urls: None,
     ) -> None:
         """Take the parts.
@@ -44,7 +50,9 @@ class MemberDesk:
             exchanges: our end of exchanges.
             addressbook: knows our broker.
             standing: our membership.
+            keys: our key pairs.
             now_ms: clock.
+            entropy: random bytes.
             found: is told where the brokers of our city listen.
         """
         self._node = node
@@ -52,7 +60,9 @@ class MemberDesk:
         self._exchanges = exchanges
         self._addressbook = addressbook
         self._standing = standing
+        self._keys = keys
         self._now_ms = now_ms
+        self._entropy = entropy
         self._found = found
 
     def handlers(self) -> dict[str, Handler]:
@@ -89,18 +99,50 @@ class MemberDesk:
 
         The city gives the present one back while more than half of its life is left.
         """
+        present = self._standing.membership()
+        fresh = await self._ask(RenewQuery())
+        return fresh is not None and fresh.exp > present.exp
+
+    def wish(self, suite: Suite) -> str:
+        """Return our wish to change keys, signed by the present and the new ones.
+
+        The new keys are on disk before anybody hears of them. The same wish can be made
+        again and again until the city has answered.
+        """
+        shown, pair = self._standing.membership(), self._keys.fresh(suite)
+        return change_keys(
+            self._node,
+            self._keys.signer,
+            NewKeys(pair.signer, pair.opening.public),
+            title=shown.title,
+            roles=shown.roles,
+            now=self._now_ms() // 1000,
+            entropy=self._entropy,
+        ).token
+
+    async def rotate(self, suite: Suite) -> Membership:
+        """Change our keys: the city accepts both for the overlap.
+
+        Raises:
+            NotReady: the city did not answer, or refused; asking again is harmless.
+        """
+        fresh = await self._ask(RenewQuery(change=self.wish(suite)))
+        if fresh is None:
+            raise NotReady("the city has not changed the keys; try again")
+        return fresh
+
+    async def _ask(self, query: RenewQuery) -> Membership | None:
+        """Ask our city for a membership and take it; None if none came."""
         asked = await self._exchanges.ask(
-            self._addressbook.broker(self._node.city), Kind.MANAGE, RenewQuery()
+            self._addressbook.broker(self._node.city), Kind.MANAGE, query
         )
         if not isinstance(asked, Answer) or not isinstance(asked.result, OneToken):
             code = "" if isinstance(asked, Answer) else asked.refusal.code
             _logger.warning("membership was not renewed: %s", code)
-            return False
+            return None
         # By the time now: it may have been signed while we waited for it.
         now = self._now_ms() // 1000
         operating = self._trust.city_keys(self._node.city, now).operating
-        present = self._standing.membership()
-        fresh = await self._standing.accept(
+        return await self._standing.accept(
             Credentials(membership=asked.result.token, operating=operating), now
         )
-        return fresh.exp > present.exp

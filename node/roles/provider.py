@@ -19,6 +19,7 @@ from federation.taken import MAX_LIFE_MS
 from node.addressbook import Addressbook
 from node.database import Database
 from node.deliveries import Deliveries
+from node.freshening import Freshener
 from node.proofs import Proofs
 from protocol.answer import Taken
 from protocol.consent import Operation
@@ -35,6 +36,8 @@ from vault.errors import NotFound
 from vault.ledger import KeptConsent
 from vault.parts import Vault
 
+_PATIENCE_S = 10.0
+"""For a fresh package, where the kept one names a key that is gone."""
 _KIND = "push"
 _THERE_MS: Final = 2_000
 """So long after an answer a recipient counts as being there."""
@@ -69,6 +72,7 @@ class ProviderDesk:
         exchanges: Endpoint,
         addressbook: Addressbook,
         proofs: Proofs,
+        fresh: Freshener,
         outbox: Outbox,
         deliveries: Deliveries,
         database: Database,
@@ -83,6 +87,7 @@ class ProviderDesk:
         self._exchanges = exchanges
         self._addressbook = addressbook
         self._proofs = proofs
+        self._fresh = fresh
         self._outbox = outbox
         self._database = database
         self._max_age_s = max_age_s
@@ -131,7 +136,7 @@ class ProviderDesk:
 
     async def _send(self, message: Message) -> Answer | Refused | None:
         order, destination = _Order.decode(message.content), message.destination
-        kept = self._kept(order.consent)
+        kept = await self._fresh.ready(self._kept(order.consent), _PATIENCE_S)
         ticket = next(t for t in kept.package.holders if t.node == destination)
         target = await self._addressbook.target(destination)
         if message.tried or not self._was_there(destination):

@@ -46,7 +46,7 @@ from protocol.request import (
     TakenQuery,
     TicketsQuery,
 )
-from protocol.sealed import OpeningKey
+from protocol.sealed import Opener
 from protocol.signature import sign
 from protocol.status import STATUS_LIST, StatusList
 from protocol.suites import Signer
@@ -64,7 +64,7 @@ class RecipientDesk:
         *,
         node: NodeId,
         signer: Signer,
-        opening: OpeningKey,
+        opening: Opener,
         membership: Callable[[], Membership],
         vault: Vault,
         trust: TrustStore,

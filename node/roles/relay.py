@@ -44,7 +44,7 @@ from protocol.errors import MachikuraError, Malformed, ProtocolViolation
 from protocol.ids import CityId, NodeId
 from protocol.request import MemberKeysQuery
 from protocol.route import ROUTE, Announcement
-from protocol.sealed import OpeningKey
+from protocol.sealed import Opener
 from protocol.signature import Received, Signed
 
 _logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class RelayDesk:
         self,
         *,
         node: NodeId,
-        opening: OpeningKey,
+        opening: Opener,
         trust: TrustStore,
         routes: RouteTable,
         peers: Peers,

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from sqlalchemy import Connection
 
 from identity.city import Allowance, Authority
 from identity.errors import Conflict, NotAMember, NotFound
 from identity.join import JOIN_REQUEST, request_to_join
+from identity.key_changes import NewKeys, change_keys
 from protocol.errors import (
     BadKey,
     BadSignature,
@@ -21,6 +24,7 @@ from protocol.errors import (
 )
 from protocol.ids import NodeId
 from protocol.membership import (
+    KEY_CHANGE,
     DataClass,
     Membership,
     Qualification,
@@ -241,12 +245,36 @@ def test_removed_nodes_key_never_comes_back(connection: Connection) -> None:
         authority().admit(connection, join(), ALLOWED, now=NOW + 4 * DAY)
 
 
+def change(
+    new: str = "new",
+    present: str = "clinic",
+    node: NodeId = CLINIC,
+    now: int = NOW,
+) -> str:
+    """Return a node's wish to change its keys, signed by both."""
+    return change_keys(
+        node,
+        signing(present),
+        NewKeys(signing(new), opening(new).public),
+        title={"ja": "病院"},
+        roles=(Role.VAULT,),
+        now=now,
+        entropy=Chance(new),
+    ).token
+
+
 def test_node_changes_its_key_over_the_link(connection: Connection) -> None:
-    """Under its present membership, with a request by the new key."""
+    """Signed by both keys; the old one stands in the membership for the overlap."""
     first = admit(connection)
-    request = join(key="new")
-    renewed = authority().renew(connection, first.body, now=NOW, request=request)
-    assert verified(renewed.token).verifying_key() == signing("new").public
+    renewed = authority().change(connection, first.body, change(), now=NOW + 5)
+    member = verified(renewed.token, NOW + 5)
+    assert member.verifying_key() == signing("new").public
+    assert [key.verifying_key() for key in member.earlier or ()] == [
+        signing("clinic").public
+    ]
+    (earlier,) = member.earlier or ()
+    assert (earlier.since, earlier.replaced) == (NOW, NOW + 5)
+    assert earlier.until == NOW + 5 + 4 * DAY
 
 
 def test_same_change_again_after_a_lost_answer_is_harmless(
@@ -254,10 +282,34 @@ def test_same_change_again_after_a_lost_answer_is_harmless(
 ) -> None:
     """The node still shows its old membership, and asks for the same."""
     first = admit(connection)
-    request = join(key="new")
-    for _ in range(2):
-        got = authority().renew(connection, first.body, now=NOW, request=request)
-    assert got.body.verifying_key() == signing("new").public
+    got = [
+        authority().change(connection, first.body, change(), now=NOW) for _ in range(2)
+    ]
+    assert got[0].token == got[1].token
+
+
+def test_change_without_the_present_key_is_refused(connection: Connection) -> None:
+    """Attack: the thief has the new key only, and signs both places with it."""
+    first = admit(connection)
+    forged = change("thief", present="thief")
+    with pytest.raises(UnknownKey):
+        authority().change(connection, first.body, forged, now=NOW)
+
+
+def test_change_without_the_new_key_is_refused(connection: Connection) -> None:
+    """Attack: the thief has the present key, and brings somebody else's public key."""
+    first = admit(connection)
+    stolen = resign(join(PHARMACY, "pharmacy"), JOIN_REQUEST, signing("clinic"))
+    forged = resign(change(), KEY_CHANGE, signing("clinic"), request=stolen)
+    with pytest.raises((UnknownKey, BadSignature)):
+        authority().change(connection, first.body, forged, now=NOW)
+
+
+def test_join_request_alone_does_not_change_keys(connection: Connection) -> None:
+    """Attack: a rotation request signed by the new key only, under a valid link."""
+    first = admit(connection)
+    with pytest.raises(BadSignature):
+        authority().renew(connection, first.body, now=NOW, request=join(key="new"))
 
 
 def test_thief_of_a_replaced_key_cannot_take_the_node_over(
@@ -265,17 +317,105 @@ def test_thief_of_a_replaced_key_cannot_take_the_node_over(
 ) -> None:
     """The old membership lives on for days; it must not change keys any more."""
     first = admit(connection)
-    authority().renew(connection, first.body, now=NOW, request=join(key="new"))
-    with pytest.raises(Conflict, match="present key"):
-        authority().renew(connection, first.body, now=NOW, request=join(key="thief"))
+    authority().change(connection, first.body, change(), now=NOW)
+    with pytest.raises(UnknownKey):
+        authority().change(connection, first.body, change("thief"), now=NOW)
+
+
+def test_change_for_another_node_is_refused(connection: Connection) -> None:
+    """A member changes its own keys only."""
+    first = admit(connection)
+    request = join(PHARMACY, "pharmacy")
+    forged = resign(change(), KEY_CHANGE, signing("clinic"), request=request)
+    with pytest.raises(WrongAudience):
+        authority().change(connection, first.body, forged, now=NOW)
+
+
+def test_old_change_is_refused(connection: Connection) -> None:
+    """A wish found in an old log moves nobody to a key that was given up."""
+    first = admit(connection)
+    with pytest.raises(Expired):
+        authority().change(connection, first.body, change(), now=NOW + 8 * DAY)
 
 
 def test_replaced_key_never_comes_back(connection: Connection) -> None:
     """Going back to a key that may have leaked is refused."""
     first = admit(connection)
-    second = authority().renew(connection, first.body, now=NOW, request=join(key="new"))
+    second = authority().change(connection, first.body, change(), now=NOW)
+    back = change("clinic", present="new")
     with pytest.raises(Conflict, match="retired"):
-        authority().renew(connection, second.body, now=NOW, request=join())
+        authority().change(connection, second.body, back, now=NOW)
+
+
+def test_keys_are_not_changed_without_bound(connection: Connection) -> None:
+    """Each key in overlap stands in every membership."""
+    member = admit(connection).body
+    names = ["clinic", *(f"key {number}" for number in range(5))]
+    for present, new in pairwise(names[:5]):
+        wish = change(new, present)
+        member = authority().change(connection, member, wish, now=NOW).body
+    assert len(member.earlier or ()) == 4
+    with pytest.raises(Conflict, match="too many"):
+        wish = change(names[5], names[4])
+        authority().change(connection, member, wish, now=NOW)
+
+
+def test_overlap_ends_in_the_membership(connection: Connection) -> None:
+    """Nobody is told of an old key longer than it counts."""
+    first = admit(connection)
+    changed = authority().change(connection, first.body, change(), now=NOW).body
+    later = NOW + 4 * DAY
+    renewed = authority().renew(connection, changed, now=later)
+    assert renewed.body.earlier is None
+    assert renewed.body.since == NOW
+
+
+def test_replaced_key_is_told_as_revoked_while_a_membership_names_it(
+    connection: Connection,
+) -> None:
+    """With an overlap that is shorter than memberships live."""
+    city = Authority(
+        city=HOSHINO.id,
+        operating=signing("hoshino operating"),
+        entropy=Chance(),
+        overlap_s=DAY,
+    )
+    first = city.admit(connection, join(), ALLOWED, now=NOW)
+    city.change(connection, first.body, change(), now=NOW)
+    kid = signing("clinic").public.kid
+    assert city.revoked(connection, now=NOW + DAY - 1) == ()
+    assert city.revoked(connection, now=NOW + DAY) == (kid,)
+    assert city.revoked(connection, now=first.body.exp + 60) == ()
+
+
+def test_keys_of_a_removed_node_are_told_as_revoked(connection: Connection) -> None:
+    """Those in overlap as well, until its last membership has ended."""
+    first = admit(connection)
+    authority().change(connection, first.body, change(), now=NOW)
+    ends = authority().remove(connection, CLINIC, now=NOW + 5)
+    told = authority().revoked(connection, now=NOW + 5)
+    assert set(told) == {signing("clinic").public.kid, signing("new").public.kid}
+    assert authority().revoked(connection, now=ends + 60) == ()
+
+
+def test_node_with_revoked_keys_joins_again_with_new_ones(
+    connection: Connection,
+) -> None:
+    """At once: unlike a removal, the word is about the keys."""
+    first = admit(connection)
+    ends = authority().revoke_keys(connection, CLINIC, now=NOW + 5)
+    assert ends == first.body.exp
+    with pytest.raises(NotAMember):
+        authority().renew(connection, first.body, now=NOW + 6)
+    with pytest.raises(NotAMember):
+        authority().membership_of(connection, CLINIC, now=NOW + 6)
+    with pytest.raises(Conflict, match="retired"):
+        authority().admit(connection, join(), ALLOWED, now=NOW + 6)
+    again = authority().admit(connection, join(key="new"), ALLOWED, now=NOW + 6).body
+    assert again.verifying_key() == signing("new").public
+    assert again.earlier is None
+    told = authority().revoked(connection, now=NOW + 6)
+    assert told == (signing("clinic").public.kid,)
 
 
 def test_node_renews_nobody_else(connection: Connection) -> None:

@@ -29,6 +29,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "member": {"node": HOLDER},
     "renew": {},
     "link-claim": {"code": "1234"},
+    "location-grant": {"handle": DIGEST},
     "register-location": {"grant": TOKEN, "dataset_types": [CHECKUP]},
     "member-key": {"consent": "consent 1", "until": 1},
     "certify-key": {"consent": "c", "key": {}, "sealing": SEALING, "until": 1},
