@@ -31,7 +31,8 @@ def add_vault(b: Builder) -> None:
     """Add holder, recipient, provider and the registration of locations."""
     settings, parts, trust = b.settings, b.parts, b.trust
     nameless = NamelessKeys(secret=b.keys.secret(VAULT), entropy=b.world.entropy)
-    warrants = Warrants(node=b.node, opening=b.opening, trust=trust, proofs=b.proofs)
+    lists = b.vault.lists
+    warrants = Warrants(node=b.node, opening=b.opening, trust=trust, lists=lists)
     parts.holder = HolderDesk(
         node=b.node,
         suite=settings.suite,

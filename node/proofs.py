@@ -95,7 +95,9 @@ class Proofs:
         """Take a verified list that came along with something else."""
         place = (home, proof.body.list)
         kept = self._kept.get(place)
-        if kept is None or kept.body.epoch < proof.body.epoch:
+        over = kept is not None and kept.body.exp <= self._now_ms() // 1000
+        # Over: a home node that came back from a backup counts from a lower number.
+        if kept is None or over or kept.body.epoch < proof.body.epoch:
             self._kept[place] = proof
             self._kept.move_to_end(place)
             self._silent_until.pop(place, None)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from federation.exchange import Asked
 from identity.cache import Cache
 from identity.trust import TrustStore
-from node.proofs import Proofs
 from protocol.consent import CONSENT, Consent, Ticket, open_ticket
 from protocol.decision import Deny
 from protocol.errors import Expired, Malformed, NotYetValid, ProtocolViolation
@@ -23,6 +22,7 @@ from protocol.request import Warrant
 from protocol.sealed import Opener
 from protocol.signature import Signed
 from protocol.status import STATUS_LIST, StatusList
+from vault.seen_lists import SeenLists
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Verified:
         home: membership of the home node.
         consent: signed by it.
         ticket: ours, opened; None when it does not open for us.
-        proof: status list, None when none came.
+        proof: newest status list that we were shown, None when none came.
     """
 
     home: Membership
@@ -51,14 +51,14 @@ class Warrants:
         node: NodeId,
         opening: Opener,
         trust: TrustStore,
-        proofs: Proofs,
+        lists: SeenLists,
         cache: int = 4096,
     ) -> None:
         """Take the parts; at most `cache` opened tickets are kept."""
         self._node = node
         self._opening = opening
         self._trust = trust
-        self._proofs = proofs
+        self._lists = lists
         self._tickets: Cache[Ticket] = Cache(cache)
 
     def verify(
@@ -105,7 +105,7 @@ class Warrants:
                 return Deny("proof-stale", error.detail)
             except NotYetValid as error:
                 return Deny("proof-from-future", error.detail)
-            proof = signed.body
+            proof = self._lists.newest(signed.body, now)
         ticket = self._open(warrant.ticket, consent.body, opening or self._opening)
         return Verified(home, consent, ticket, proof)
 

@@ -116,6 +116,7 @@ class Ledger:
         """Note a verified withdrawal or pause; return False if it says nothing new.
 
         It counts at once, also should the transaction fail: refusing is the safe side.
+        The next word of it then writes down what memory knows already.
         """
         status = _ENDED.get(withdrawal.state)
         if status is None:
@@ -123,11 +124,10 @@ class Ledger:
         index = self._received.index(withdrawal.iss, withdrawal.consent)
         known = self._states.get(index, _NOTHING)
         final = known.status is Status.WITHDRAWN
-        if final or (
-            status is known.status and withdrawal.version <= known.status_version
-        ):
-            return False
-        if status is Status.PAUSED and withdrawal.version < known.newest_version:
+        told = status is known.status and withdrawal.version <= known.status_version
+        late = status is Status.PAUSED and withdrawal.version < known.newest_version
+        if final or told or late:
+            self._put(connection, index, known, now_ms)
             return False
         newest = max(known.newest_version, withdrawal.version)
         self._put(connection, index, _Known(status, withdrawal.version, newest), now_ms)
@@ -144,6 +144,7 @@ class Ledger:
         known = self._states.get(index, _NOTHING)
         if consent.version > max(known.newest_version, 1):
             known = _Known(known.status, known.status_version, consent.version)
+        if known != _NOTHING:
             self._put(connection, index, known, now_ms)
 
     def carry_out(self, connection: Connection, withdrawal: Withdrawal) -> Obligation:

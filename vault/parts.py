@@ -32,6 +32,7 @@ from vault.records import Records
 from vault.release import Release
 from vault.retention import Retention
 from vault.search import Search
+from vault.seen_lists import SeenLists
 from vault.subjects import Subjects
 
 
@@ -52,6 +53,7 @@ class Vault:
     provisions: Provisions
     release: Release
     ledger: Ledger
+    lists: SeenLists
     linking: Linking
     retention: Retention
     erasure: Erasure
@@ -132,6 +134,7 @@ class Vault:
                 max_answer_bytes=max_answer_bytes,
             ),
             ledger=ledger,
+            lists=SeenLists(keyring=keyring),
             linking=Linking(
                 keyring=keyring,
                 subjects=subjects,
@@ -156,3 +159,4 @@ class Vault:
         """Read into memory what every request looks at."""
         self.types.load(connection)
         self.ledger.load(connection)
+        self.lists.load(connection)

@@ -197,6 +197,15 @@ consent_states = Table(
     info=_RECORDS,
 )
 
+seen_lists = Table(
+    "seen_lists",
+    metadata,
+    Column("place_index", LargeBinary(16), primary_key=True),
+    Column("ends_s", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    info=_RECORDS,
+)
+
 acknowledgements = Table(
     "acknowledgements",
     metadata,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
@@ -38,6 +39,8 @@ from vault import release
 from vault.holdings import holdings
 from vault.keyring import SubjectId
 from vault.parts import Vault
+
+T = TypeVar("T")
 
 _MEMBER_KEY_LIFE_S = 86_400
 
@@ -107,8 +110,9 @@ class HolderDesk:
         return self._database.read(lambda c: self._nameless.find(c, kid, now=now))
 
     def forget(self, connection: Connection, now: int) -> None:
-        """Delete nameless keys that have ended."""
+        """Delete nameless keys and status lists that have ended."""
         self._nameless.forget(connection, before=now - self._skew_s)
+        self._vault.lists.forget(connection, now)
 
     # ------------------------------------------------------------------ reads
 
@@ -130,18 +134,44 @@ class HolderDesk:
             prepared = verified
         if isinstance(prepared, Deny):
             deny, case = prepared, self._case(asked, parts, subject is not None)
-            await self._database.write(
-                lambda c: self._vault.release.refuse(c, case, subject, deny, facts)
+            await self._write(
+                lambda c: self._vault.release.refuse(c, case, subject, deny, facts),
+                parts,
             )
             return Reply(ProblemBody(code=deny.reason, detail=deny.detail[:512]))
         ready = prepared
 
         def commit(answer: str) -> asyncio.Future[bytes]:
-            return self._database.write(
-                lambda c: self._vault.release.commit(c, ready, answer)
+            return self._write(
+                lambda c: self._vault.release.commit(c, ready, answer), parts
             )
 
         return Reply(ready.result, commit)
+
+    def _write(
+        self, record: Callable[[Connection], T], parts: Verified | None
+    ) -> asyncio.Future[T]:
+        """Write a release or refusal down, with the list that decided it if it is new.
+
+        No answer by a list leaves before a restart would find that list.
+        """
+        lists = self._vault.lists
+        judged = None if parts is None else parts.proof
+        if judged is None or lists.is_saved(judged):
+            return self._database.write(record)
+        newest = judged
+
+        def write(connection: Connection) -> T:
+            lists.save(connection, newest)
+            return record(connection)
+
+        def note(done: asyncio.Future[T]) -> None:
+            if not done.cancelled() and done.exception() is None:
+                lists.saved(newest)
+
+        written = self._database.write(write)
+        written.add_done_callback(note)
+        return written
 
     def _verified(self, query: Read, asked: Asked) -> Verified | Deny | None:
         """Verify the warrant; in a hidden read under the member key of this consent."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from protocol.consent import State, Withdrawal
 from protocol.errors import CannotOpen, Malformed
@@ -85,6 +86,24 @@ def test_withdrawal_counts_even_if_it_cannot_be_written(world: World) -> None:
         world.vault.ledger.mark_revoked(connection, withdrawal(), NOW_MS)
         raise RuntimeError
     assert world.vault.ledger.revocation_of(consent())[0] is Status.WITHDRAWN
+
+
+def test_word_that_could_not_be_written_is_written_when_it_comes_again(
+    world: World,
+) -> None:
+    """A full disk took the first back; the second is acknowledged, so it must last."""
+
+    def fails(connection: Connection) -> None:
+        world.vault.ledger.mark_revoked(connection, withdrawal(), NOW_MS)
+        world.vault.ledger.note_version(connection, consent(version=3), NOW_MS)
+        raise RuntimeError("no space left")
+
+    with pytest.raises(RuntimeError):
+        world.write(fails)
+    assert not revoke(world)
+    world.restart()
+    status, newest = world.vault.ledger.revocation_of(consent())
+    assert (status, newest) == (Status.WITHDRAWN, 3)
 
 
 def test_later_version_resumes_a_paused_consent(world: World) -> None:
