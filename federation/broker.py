@@ -33,7 +33,7 @@ from federation.replay import SeenIds
 from federation.routing import RouteTable
 from protocol import hop
 from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
-from protocol.envelope import Envelope
+from protocol.envelope import Envelope, RoutingHeader
 from protocol.errors import CannotOpen, MachikuraError, Malformed
 from protocol.hop import HopRecord
 from protocol.ids import CityId, NodeId
@@ -96,6 +96,7 @@ class Broker:
         member_behind: Callable[[str], NodeId | None] | None = None,
         presence: Presence | None = None,
         authority: Callable[[], NodeId | None] = lambda: None,
+        keep_wait: Callable[[RoutingHeader, NodeId], Awaitable[bool]] | None = None,
     ) -> None:
         """Take the parts.
 
@@ -119,6 +120,8 @@ class Broker:
             presence: who is linked with other brokers of our city.
             authority: the broker of our city that knows what we may not know; None if
                 that is us.
+            keep_wait: keeps the wait of a read whose holder has no link; returns
+                whether the requester will be told when it is back.
         """
         self._node = node
         self._signer = signer
@@ -136,6 +139,7 @@ class Broker:
         self._member_behind = member_behind
         self._presence = presence or Presence()
         self._authority = authority
+        self._keep_wait = keep_wait
         self._seen = SeenIds(times=PATHS)
         self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
 
@@ -277,10 +281,10 @@ class Broker:
             line = hop.line(self._record(envelope, "member", "forward"))
             answer = await self._local(peer, envelope.with_line(line).pack())
             return prepend_hop(self._unnamed(envelope, answer), line)
-        lost = Turned("peer-unreachable", "the node has no link to its city")
         find = partial(self._peers.find, node)
         beside = self._presence.beside(node)
-        return await self._some_link(envelope, peer, find, beside, "member") or lost
+        passed = await self._some_link(envelope, peer, find, beside, "member")
+        return passed or await self._away(envelope, node)
 
     async def _ask_authority(
         self, envelope: Envelope, peer: Peer, unclear: Turned
@@ -312,6 +316,19 @@ class Broker:
                 return replace(turned, elsewhere=True)
             return await self._send(envelope, found, self.city)
         return None
+
+    async def _away(self, envelope: Envelope, node: NodeId) -> bytes | Turned:
+        """Refuse what cannot be delivered; a read may be told when it can be."""
+        header, kept = envelope.header, False
+        if header.wait is not None and self._keep_wait is not None:
+            kept = await self._keep_wait(header, node)
+            found = self._peers.find(node)
+            if found is not None:
+                # It has come back while we wrote, so nobody would be told.
+                return await self._send(envelope, found, "member")
+        if kept:
+            return Turned("holder-away", "you are told when it is back")
+        return Turned("peer-unreachable", "the node has no link to its city")
 
     def _addressed(self, envelope: Envelope) -> NodeId | Turned:
         header, to = envelope.header, envelope.header.to

@@ -28,7 +28,7 @@ from federation.sessions import KeptWarrants, Offers, Sessions
 from protocol import hop
 from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Result
 from protocol.canonical import unb64url
-from protocol.envelope import Address, Envelope, Kind, RoutingHeader
+from protocol.envelope import Address, Envelope, Kind, RoutingHeader, Wait
 from protocol.errors import (
     CannotOpen,
     MachikuraError,
@@ -230,6 +230,7 @@ class Endpoint:
         hops: int | None = None,
         timeout_ms: int | None = None,
         before: Callable[[ExchangeId, str], Awaitable[None]] | None = None,
+        wait: Wait | None = None,
     ) -> Answer | Refused:
         """Carry out one exchange; ends by its deadline, never raises for a peer.
 
@@ -242,6 +243,7 @@ class Endpoint:
             timeout_ms: from now; None for the setting.
             before: run with the exchange's id and the request's digest before anything
                 is sent; what it raises is raised, and nothing is sent.
+            wait: of a read: where its holder is away, be told when it is back.
         """
         started = self.now_ms()
         about = about or About()
@@ -258,6 +260,7 @@ class Endpoint:
             hops=hops or self.limits.hops,
             iat_ms=started,
             deadline_ms=started + (timeout_ms or self.limits.deadline_ms),
+            wait=wait,
         )
         response_key = self.entropy(RESPONSE_KEY_BYTES)
         envelope = Envelope.seal(

@@ -77,6 +77,18 @@ received_messages = Table(
 )
 """Durable messages that were carried out, until their sender gives them up."""
 
+waits = Table(
+    "waits",
+    metadata,
+    Column("requester", String(65), primary_key=True),
+    Column("wait", String(36), primary_key=True),
+    Column("city", String(32), nullable=False, index=True),
+    Column("holder", String(65), nullable=False, index=True),
+    Column("until_ms", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+"""Who is told when a node of this city is back; bounded, deleted at `until_ms`."""
+
 dial_state = Table(
     "dial_state",
     metadata,

@@ -42,6 +42,7 @@ from node.keys import open_keys
 from node.limits import RateLimit
 from node.metrics import Metrics
 from node.node_checks import node_checks
+from node.outgoing import post
 from node.problems import problem_middleware
 from node.schema import prepare
 from node.sqlite import file_engine
@@ -105,7 +106,7 @@ async def start(settings: Settings, stack: AsyncExitStack) -> Core:
     )
     stack.push_async_callback(database.close)
     capture = _capture(settings, stack)
-    world = World(clock, system_entropy, dialing(), in_thread)
+    world = World(clock, system_entropy, dialing(), in_thread, post)
     core = Core(assemble(settings, keys, root, database, world, capture))
     metrics = Metrics()
     metrics.watch_database(database.counters)

@@ -15,6 +15,7 @@ from federation.peers import Peer
 from federation.presence import Presence
 from federation.routing import RouteTable
 from federation.token_keys import TokenKeys
+from federation.waits import WaitLimits, Waits
 from identity.city import Authority
 from identity.errors import NotFound
 from identity.key_owners import MemberKeyOwners
@@ -26,6 +27,7 @@ from node.roles.briefs import Briefs
 from node.roles.city import CityDesk
 from node.roles.relay import RelayDesk
 from node.roles.siblings import Siblings
+from node.roles.waits import WaitsDesk
 from protocol.ids import NodeId
 
 _DAY_S = 86_400
@@ -90,6 +92,8 @@ def _broker(b: Builder, common: _Common) -> Broker:
         except NotFound:
             return None
 
+    parts.waits = _waits(b)
+
     async def local(peer: Peer, payload: bytes) -> bytes:
         return await b.exchanges.answer(payload)
 
@@ -115,6 +119,28 @@ def _broker(b: Builder, common: _Common) -> Broker:
         member_behind=behind,
         presence=common.presence,
         authority=(lambda: None) if relay is None else relay.authority,
+        keep_wait=parts.waits.keep,
+    )
+
+
+def _waits(b: Builder) -> WaitsDesk:
+    """Return who tells requesters when a holder is back."""
+    limits = b.settings.limits
+    return WaitsDesk(
+        waits=Waits(
+            WaitLimits(
+                per_requester=limits.waits_per_requester,
+                per_city=limits.waits_per_city,
+                per_holder=limits.waits_per_holder,
+                longest_ms=limits.waiting_max_days * _DAY_S * 1000,
+            )
+        ),
+        exchanges=b.exchanges,
+        addressbook=b.addressbook,
+        outbox=b.outbox,
+        deliveries=b.deliveries,
+        database=b.database,
+        now_ms=b.now_ms,
     )
 
 

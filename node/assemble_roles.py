@@ -7,6 +7,7 @@ from federation.directory import Directory
 from identity.entropy import new_id
 from identity.nameless import NamelessKeys
 from node.builder import Builder
+from node.callbacks import Callbacks
 from node.home_parts import HomeParts
 from node.keys import IDENTITY, INDEX, VAULT
 from node.locator import Locator
@@ -17,7 +18,10 @@ from node.roles.home import HomeDesk
 from node.roles.locations import LocationDesk
 from node.roles.provider import ProviderDesk
 from node.roles.recipient import RecipientDesk
+from node.waiting import WaitingDesk, WaitingLimits
 from node.warrants import Warrants
+
+_DAY_MS = 86_400_000
 
 
 def add_directory(b: Builder) -> None:
@@ -88,10 +92,41 @@ def add_vault(b: Builder) -> None:
         now_ms=b.now_ms,
         entropy=b.world.entropy,
     )
+    _add_waiting(b)
     b.fresh.refresh = parts.recipient.refresh
     b.exchanges.member_secret = parts.holder.member_secret
     b.exchanges.on(parts.holder.handlers())
     b.exchanges.on(parts.recipient.handlers())
+
+
+def _add_waiting(b: Builder) -> None:
+    """Add reads that wait for their holders, and the calls when they have ended."""
+    limits, parts, world = b.settings.limits, b.parts, b.world
+    waiting = WaitingDesk(
+        reader=parts.reader,
+        vault=b.vault,
+        database=b.database,
+        clock=world.clock,
+        entropy=world.entropy,
+        limits=WaitingLimits(
+            total=limits.waiting_reads,
+            per_client=limits.waiting_reads_per_client,
+            longest_ms=limits.waiting_max_days * _DAY_MS,
+            usual_ms=limits.waiting_default_h * 3_600_000,
+            results_ms=limits.result_life_h * 3_600_000,
+            back_off_ms=limits.outbox_backoff_max_s * 1000,
+        ),
+    )
+    parts.callbacks = Callbacks(
+        store=b.vault.waiting,
+        database=b.database,
+        clock=world.clock,
+        post=world.post,
+        permitted=b.settings.api.callback_urls,
+    )
+    waiting.on_ended = parts.callbacks.wake
+    parts.waiting = waiting
+    b.exchanges.on(waiting.handlers())
 
 
 def add_identity(b: Builder) -> None:

@@ -113,6 +113,9 @@ class ApiTable(Table):
     unix_socket: OptionalPath = setting(
         None, "Socket for operators, mode 0600; empty: admin.sock in data_dir."
     )
+    callback_urls: tuple[str, ...] = setting(
+        (), "Where callbacks of reads may go: URLs that they must start with."
+    )
     tls_certificate_file: OptionalPath = setting(
         None, "Certificate chain (PEM); empty where a proxy in front does TLS."
     )
@@ -230,6 +233,30 @@ class LimitsTable(Table):
     )
     outbox_life_days: Annotated[int, Field(ge=1, le=365)] = setting(
         30, "How long a message is tried; withdrawals are never given up.", unit="days"
+    )
+    waiting_reads: Positive = setting(
+        10_000, "Reads of ours that may wait for their holders, results included."
+    )
+    waiting_reads_per_client: Positive = setting(
+        1_000, "Such reads of one application."
+    )
+    waiting_max_days: Annotated[int, Field(ge=1, le=30)] = setting(
+        7, "Longest that a read may wait for its holder.", unit="days"
+    )
+    waiting_default_h: Positive = setting(
+        24, "How long a read waits if the application says nothing.", unit="h"
+    )
+    result_life_h: Positive = setting(
+        24, "How long results of reads that waited are kept.", unit="h"
+    )
+    waits_per_requester: Positive = setting(
+        1_000, "Waits that a broker keeps for one requester."
+    )
+    waits_per_city: Positive = setting(
+        20_000, "Waits that a broker keeps for the requesters of one city."
+    )
+    waits_per_holder: Positive = setting(
+        10_000, "Waits that a broker keeps for one holder of its city."
     )
     dead_letter_days: Positive = setting(
         90, "How long messages are kept that could not be delivered.", unit="days"

@@ -81,6 +81,10 @@ class Core:
         trust = parts.settings.trust
         renewal_s = trust.membership_life_days * 86_400 / 20
         self._run(parts.outbox.run())
+        if parts.waiting is not None:
+            self._run(parts.waiting.run())
+        if parts.callbacks is not None:
+            self._run(parts.callbacks.run())
         self._every(renewal_s, self._renew, first=False)
         self._every(600, self._housekeeping, first=False)
         if parts.desk is not None:
@@ -247,6 +251,8 @@ class Core:
                 await self.parts.relay.learn_keys()
         else:
             await self.parts.outbox.called_by(peer.node)
+            if self.parts.waits is not None and peer.city == self.parts.node.city:
+                await self.parts.waits.back(peer.node)
 
     def _heard(self, sender: NodeId) -> None:
         """Send what waits for a node that was away: it has just called."""

@@ -21,6 +21,7 @@ from identity.city import Authority
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
 from node.attachments import AttachmentDesk
+from node.callbacks import Callbacks
 from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
@@ -37,7 +38,9 @@ from node.roles.member import MemberDesk
 from node.roles.provider import ProviderDesk
 from node.roles.recipient import RecipientDesk
 from node.roles.relay import RelayDesk
+from node.roles.waits import WaitsDesk
 from node.standing import Standing
+from node.waiting import WaitingDesk
 from node.world import World
 from protocol.agreement import Agreement
 from protocol.ids import CityId, NodeId
@@ -83,6 +86,9 @@ class Parts:
     locations: LocationDesk | None = None
     residents: ResidentDesk | None = None
     locator: Locator | None = None
+    waits: WaitsDesk | None = None
+    waiting: WaitingDesk | None = None
+    callbacks: Callbacks | None = None
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     on_outcome: Callable[[str, str], None] = lambda what, code: None
     found_brokers: Callable[[CityId, tuple[str, ...]], None] = lambda city, urls: None
@@ -179,9 +185,11 @@ class Parts:
         await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
         await self.database.write(self.outbox.purge)
         await self.attachments.tidy()
-        for desk in (self.holder, self.recipient, self.desk):
+        for desk in (self.holder, self.recipient, self.desk, self.waits):
             if desk is not None:
                 await self.database.write(partial(desk.forget, now=now))
+        if self.waiting is not None:
+            await self.waiting.purge()
         if self.residents is not None:
             await self.residents.forget(now)
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from sqlalchemy import Connection
+
 from federation.exchange import About, Answer, Endpoint, Refused, Target
 from identity.cache import Cache
 from node.addressbook import Addressbook
@@ -22,9 +24,9 @@ from node.freshening import Freshener
 from node.proofs import Proofs
 from protocol.answer import ReadResult
 from protocol.canonical import parse_json
-from protocol.envelope import Kind
+from protocol.envelope import Kind, Wait
 from protocol.errors import MachikuraError
-from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
+from protocol.ids import CityId, DatasetTypeName, NodeId, PurposeName, RecordId
 from protocol.membership import Credentials, DataClass
 from protocol.problem import Refusal
 from protocol.provision import ProvisionRecord
@@ -78,6 +80,59 @@ class HolderAnswer:
     outcome: Answer | Refused | Refusal
 
 
+@dataclass(frozen=True)
+class Asked:
+    """One holder that a request concerns.
+
+    Attributes:
+        place: its place in the consent; 0 without one.
+        city: of the holder.
+        node: its name; None when it stays hidden.
+        key: digest of a hidden holder's member key, by which it is known for now.
+    """
+
+    place: int
+    city: CityId
+    node: NodeId | None
+    key: str = ""
+
+    def ticket(self, holders: tuple[HolderTicket, ...]) -> HolderTicket:
+        """Find the holder in a package, which may be a later one.
+
+        Raises:
+            NotFound: it is not there, or nobody can tell: a later package has fresh
+                keys for hidden holders, and they stand in no order.
+        """
+        if self.node is not None:
+            found = [t for t in holders if t.node == self.node]
+        else:
+            hidden = [t for t in holders if t.node is None and t.city == self.city]
+            same = [t for t in hidden if _key_of(t) == self.key]
+            found = same or (hidden if len(hidden) == 1 else [])
+        if not found:
+            raise NotFound("the consent names no such holder any more")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Later:
+    """For a read whose holder may be away.
+
+    Attributes:
+        wait: what the broker of the holder's city is asked.
+        keep: keeps an answer, in the transaction that records its reception.
+    """
+
+    wait: Wait
+    keep: Callable[[Connection, Answer], None]
+
+
+def _key_of(ticket: HolderTicket) -> str:
+    """Return the name of a hidden holder's key; empty where the holder has a name."""
+    key = ticket.member_key
+    return "" if key is None else digest_of(key.encode("ascii", "replace"))
+
+
 class Reader:
     """Carries out federated reads."""
 
@@ -106,6 +161,50 @@ class Reader:
         self._warrants: Cache[Warrant] = Cache(_WARRANTS)
         self._fresh = fresh
 
+    def concerned(self, request: ReadRequest) -> list[Asked]:
+        """Return the holders that a request would ask.
+
+        Raises:
+            NotFound: no such consent here, or it does not name the holder.
+        """
+        if request.consent is None:
+            if request.holder is None:
+                raise NotFound("name a consent or a holder")
+            return [Asked(0, request.holder.city, request.holder)]
+        asked = [
+            Asked(place, CityId(ticket.city), ticket.node, _key_of(ticket))
+            for place, ticket in enumerate(self._kept(request.consent).package.holders)
+            if request.holder in (None, ticket.node)
+        ]
+        if not asked:
+            raise NotFound("the consent names no such holder")
+        return asked
+
+    async def read_later(
+        self, request: ReadRequest, asked: Asked, later: Later
+    ) -> HolderAnswer:
+        """Ask one holder, which may be away, with everything made afresh.
+
+        Raises:
+            MachikuraError: as `read`; or the answer could not be kept.
+        """
+        if request.consent is None:
+            return await self._read_without(request, later)
+        wait_ms = request.timeout_ms or self._exchanges.limits.deadline_ms
+        by_ms = self._now_ms() + wait_ms
+        kept = await self._fresh.ready(self._kept(request.consent), self._left_s(by_ms))
+        ticket = asked.ticket(kept.package.holders)
+        home, proof = await asyncio.gather(
+            self._home(kept, by_ms), self._proof(kept, by_ms)
+        )
+        return await self._read_one(request, kept, ticket, proof, home, by_ms, later)
+
+    def _kept(self, consent: str) -> KeptConsent:
+        kept = self._database.read(lambda c: self._ledger.package(c, consent))
+        if kept is None:
+            raise NotFound("no such consent was received here")
+        return kept
+
     async def read(self, request: ReadRequest) -> list[HolderAnswer]:
         """Ask every holder concerned.
 
@@ -116,10 +215,7 @@ class Reader:
         """
         if request.consent is None:
             return [await self._read_without(request)]
-        consent = request.consent
-        kept = self._database.read(lambda c: self._ledger.package(c, consent))
-        if kept is None:
-            raise NotFound("no such consent was received here")
+        kept = self._kept(request.consent)
         wait_ms = request.timeout_ms or self._exchanges.limits.deadline_ms
         by_ms = self._now_ms() + wait_ms
         kept = await self._fresh.ready(kept, self._left_s(by_ms))
@@ -161,11 +257,15 @@ class Reader:
     def _left_s(self, by_ms: int) -> float:
         return max(0, by_ms - self._now_ms()) / 1000
 
-    async def _read_without(self, request: ReadRequest) -> HolderAnswer:
+    async def _read_without(
+        self, request: ReadRequest, later: Later | None = None
+    ) -> HolderAnswer:
         if request.holder is None:
             raise NotFound("name a consent or a holder")
         target = await self._addressbook.target(request.holder)
-        outcome = await self._ask(request, target, None, None, request.timeout_ms)
+        outcome = await self._ask(
+            request, target, None, None, request.timeout_ms, later
+        )
         return HolderAnswer(request.holder, outcome)
 
     async def _read_one(
@@ -176,6 +276,7 @@ class Reader:
         proof: str | None,
         home: Credentials | None,
         by_ms: int,
+        later: Later | None = None,
     ) -> HolderAnswer:
         try:
             target = await self._target(kept, ticket, by_ms)
@@ -186,7 +287,7 @@ class Reader:
             return HolderAnswer(ticket.node, Refusal(error.slug, error.detail))
         warrant = self._warrant(kept.package.consent, ticket.ticket, proof, home)
         left_ms = max(1, by_ms - self._now_ms())
-        outcome = await self._ask(request, target, warrant, kept, left_ms)
+        outcome = await self._ask(request, target, warrant, kept, left_ms, later)
         return HolderAnswer(ticket.node, outcome)
 
     def _warrant(
@@ -218,6 +319,7 @@ class Reader:
         warrant: Warrant | None,
         kept: KeptConsent | None,
         timeout_ms: int | None,
+        later: Later | None,
     ) -> Answer | Refused | Refusal:
         dataset = self._types.get(request.dataset_type)
         digest = None if warrant is None else _name_of(warrant.consent)
@@ -240,6 +342,7 @@ class Reader:
             ),
             hops=request.hops,
             timeout_ms=timeout_ms,
+            wait=None if later is None else later.wait,
         )
         if not isinstance(outcome, Answer):
             return outcome
@@ -249,7 +352,7 @@ class Reader:
             _hold(outcome.result, request)
         except MachikuraError as error:
             return Refusal("answer-invalid", error.detail, outcome.by)
-        await self._record(request, outcome, outcome.result, kept)
+        await self._record(request, outcome, outcome.result, kept, later)
         return outcome
 
     async def _record(
@@ -258,6 +361,7 @@ class Reader:
         answer: Answer,
         result: ReadResult,
         kept: KeptConsent | None,
+        later: Later | None,
     ) -> None:
         record = ProvisionRecord(
             role="reception",
@@ -276,7 +380,18 @@ class Reader:
             route=tuple(str(h.by) for h in answer.hops),
         )
         subject = NOBODY if kept is None else kept.subject
-        await self._database.write(lambda c: self._provisions.write(c, subject, record))
+        if later is None:
+            await self._database.write(
+                lambda c: self._provisions.write(c, subject, record)
+            )
+            return
+        keep = later.keep
+
+        def write(connection: Connection) -> None:
+            self._provisions.write(connection, subject, record)
+            keep(connection, answer)
+
+        await self._database.write(write)
 
 
 _WARRANTS = 256

@@ -7,9 +7,9 @@ pipes in memory (`federation.simulation`). The node cannot tell which.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from federation.ports import Clock, Connect
 
@@ -41,6 +41,18 @@ async def at_once(work: Callable[[], T], /) -> T:
     return work()
 
 
+Post: TypeAlias = Callable[[str, bytes, Mapping[str, str]], Awaitable[int]]
+"""Sends a body with headers to a URL; returns the HTTP status.
+
+Raises `OSError` or `TimeoutError` where nobody answers.
+"""
+
+
+async def to_nobody(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Reach nobody: for simulations, which have no local applications."""
+    raise OSError("there is no way out")
+
+
 @dataclass(frozen=True)
 class World:
     """The outside.
@@ -50,9 +62,11 @@ class World:
         entropy: random bytes.
         connect: opens a pipe to a URL.
         aside: does slow work beside the event loop.
+        post: calls local applications.
     """
 
     clock: Clock
     entropy: Chance
     connect: Connect
     aside: Aside = at_once
+    post: Post = to_nobody

@@ -64,6 +64,18 @@ class Address(Document):
     node: NodeId | None = None
 
 
+class Wait(Document):
+    """What the requester of a read asks the broker of the holder's city.
+
+    Attributes:
+        id: the requester's name for this wait, the same in every attempt.
+        until_ms: until when it wants to be told that the holder has its link again.
+    """
+
+    id: ExchangeId
+    until_ms: Millis
+
+
 class RoutingHeader(Document):
     """What every party on the way may read.
 
@@ -76,7 +88,8 @@ class RoutingHeader(Document):
         consent: digest of the consent, None without.
         member: name (kid) of the member key that shall answer a hidden read.
         hops: brokers that it may pass at most.
-        iat_ms, deadline_ms: nothing waits past the deadline.
+        iat_ms, deadline_ms: no exchange waits past the deadline.
+        wait: of a read: tell me when a holder that has no link is back.
     """
 
     v: Annotated[int, Field(ge=1, le=1)] = 1
@@ -92,6 +105,7 @@ class RoutingHeader(Document):
     hops: HopCount
     iat_ms: Millis
     deadline_ms: Millis
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True)

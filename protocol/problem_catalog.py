@@ -246,6 +246,27 @@ CATALOG: dict[str, Entry] = {
         "Ask again later; `machikura doctor` names the broken link.",
         "しばらくして再送してください。切れた接続は `machikura doctor` で分かります。",
     ),
+    "holder-away": Entry(
+        503,
+        "The holder has no link to its city",
+        "保有組織が所属都市に接続していません",
+        "Nothing to do: the read waits and goes on when the holder is back.",
+        "操作は不要です。保有組織の復旧後に自動で再開します。",
+    ),
+    "wait-over": Entry(
+        504,
+        "The holder did not come back in time",
+        "期限までに保有組織が復旧しませんでした",
+        "Ask again, with a later end.",
+        "期限を延ばして再度要求してください。",
+    ),
+    "callback-not-allowed": Entry(
+        422,
+        "Callbacks may not go there",
+        "許可されていない通知先です",
+        "Add the address to the setting `api.callback_urls`.",
+        "設定 `api.callback_urls` に通知先を追加してください。",
+    ),
     "token-invalid": Entry(
         400,
         "Location token is not valid",

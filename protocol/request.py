@@ -128,6 +128,17 @@ class Push(Document):
     until_ms: Millis | None = None
 
 
+class HolderBack(Document):
+    """Tell a requester that the holder of a waiting read has its link again.
+
+    Attributes:
+        wait: the id that the requester gave.
+    """
+
+    op: Literal["holder-back"] = "holder-back"
+    wait: MessageId
+
+
 class TakenQuery(Document):
     """Ask a receiver whether it has carried out a durable message of ours."""
 
@@ -320,6 +331,7 @@ Query: TypeAlias = Annotated[
     | CertifyKey
     | TakenQuery
     | MemberKeysQuery
+    | HolderBack
     | Ping,
     Field(discriminator="op"),
 ]

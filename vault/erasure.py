@@ -29,7 +29,9 @@ from vault.tables import (
     records,
     subject_links,
     subject_names,
+    waiting_reads,
 )
+from vault.waiting import WaitingReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,19 @@ class Erasure:
     """Erases persons."""
 
     def __init__(
-        self, *, keyring: Keyring, subjects: Subjects, store: Records, ledger: Ledger
+        self,
+        *,
+        keyring: Keyring,
+        subjects: Subjects,
+        store: Records,
+        ledger: Ledger,
+        waiting: WaitingReads,
     ) -> None:
         self._keyring = keyring
         self._subjects = subjects
         self._store = store
         self._ledger = ledger
+        self._waiting = waiting
 
     def erase(self, connection: Connection, subject: SubjectId, now_ms: int) -> Erased:
         """Destroy the person's key and delete the rows, in one transaction.
@@ -70,6 +79,7 @@ class Erasure:
         self._keyring.erase(connection, subject, now_ms)
         records = self._store.remove(connection, subject)
         consents = self._ledger.remove(connection, subject)
+        self._waiting.remove_person(connection, subject)
         self._subjects.remove(connection, subject)
         return Erased(records, consents, now_ms)
 
@@ -80,6 +90,13 @@ class Erasure:
         """
         columns = person_keys.c
         erased = select(columns.subject).where(columns.erased_ms.is_not(None))
+        brought_back = select(waiting_reads.c.subject).where(
+            waiting_reads.c.subject.in_(erased)
+        )
+        reads = sum(
+            self._waiting.remove_person(connection, SubjectId(subject))
+            for subject in connection.execute(brought_back.distinct()).scalars().all()
+        )
         tables = (
             records,
             record_versions,
@@ -88,9 +105,13 @@ class Erasure:
             subject_links,
         )
         files = discards.discard(connection, attachments.c.subject.in_(erased))
-        return files + sum(
-            connection.execute(
-                delete(table).where(table.c.subject.in_(erased))
-            ).rowcount
-            for table in tables
+        return (
+            reads
+            + files
+            + sum(
+                connection.execute(
+                    delete(table).where(table.c.subject.in_(erased))
+                ).rowcount
+                for table in tables
+            )
         )

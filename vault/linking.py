@@ -19,6 +19,7 @@ from vault.ledger import Ledger
 from vault.provisions import Provisions
 from vault.records import Records
 from vault.subjects import Subjects
+from vault.waiting import WaitingReads
 
 
 class Linking:
@@ -33,10 +34,11 @@ class Linking:
         attachments: Attachments,
         provisions: Provisions,
         ledger: Ledger,
+        waiting: WaitingReads,
     ) -> None:
         self._keyring = keyring
         self._subjects = subjects
-        self._movers = (store, attachments, provisions, ledger)
+        self._movers = (store, attachments, provisions, ledger, waiting)
 
     def link(
         self, connection: Connection, local_id: str, grant: LinkGrant, now_ms: int

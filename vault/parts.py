@@ -34,6 +34,7 @@ from vault.retention import Retention
 from vault.search import Search
 from vault.seen_lists import SeenLists
 from vault.subjects import Subjects
+from vault.waiting import WaitingReads
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Vault:
     linking: Linking
     retention: Retention
     erasure: Erasure
+    waiting: WaitingReads
 
     @classmethod
     def assemble(
@@ -106,6 +108,7 @@ class Vault:
         received = ReceivedRecords(keyring=keyring, store=records)
         provisions = Provisions(keyring=keyring)
         ledger = Ledger(keyring=keyring, received=received)
+        waiting = WaitingReads(keyring=keyring, received=received)
         intake = Intake(
             types=types,
             store=records,
@@ -142,13 +145,19 @@ class Vault:
                 attachments=attachments,
                 provisions=provisions,
                 ledger=ledger,
+                waiting=waiting,
             ),
             retention=Retention(
                 types=types, store=records, received=received, provisions=provisions
             ),
             erasure=Erasure(
-                keyring=keyring, subjects=subjects, store=records, ledger=ledger
+                keyring=keyring,
+                subjects=subjects,
+                store=records,
+                ledger=ledger,
+                waiting=waiting,
             ),
+            waiting=waiting,
         )
 
     def start(self, connection: Connection, now_ms: int) -> None:

@@ -205,6 +205,45 @@ seen_lists = Table(
     Column("sealed", LargeBinary, nullable=False),
     info=_RECORDS,
 )
+waiting_reads = Table(
+    "waiting_reads",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("subject", String(36), nullable=False, index=True),
+    Column("consent_index", LargeBinary(16), nullable=False, index=True),
+    # Who asked: a client of this node, never a person.
+    Column("client", String(100), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    # NULL while it waits.
+    Column("ended_ms", BigInteger),
+    # When the callback is due; NULL where there is none, or it has been sent.
+    Column("callback_ms", BigInteger, index=True),
+    Column("callback_failures", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("waiting_reads_by_client", "client", "created_ms"),
+    Index("waiting_reads_ended", "ended_ms"),
+    info=_RECORDS,
+)
+"""Reads that wait for their holders, and their results; deleted after
+`limits.result_life_h`, on request, with the person, and emptied with the consent."""
+
+waiting_holders = Table(
+    "waiting_holders",
+    metadata,
+    Column("read", String(36), primary_key=True),
+    Column("place", Integer, primary_key=True),
+    Column("wait", String(36), nullable=False, unique=True),
+    Column("city", String(32), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("failures", Integer, nullable=False),
+    # When the next attempt is due; NULL once it has ended.
+    Column("next_ms", BigInteger, index=True),
+    Column("reason", String(64), nullable=False, server_default=""),
+    Column("sealed", LargeBinary),
+    info=_RECORDS,
+)
+"""One row for each holder that a waiting read asks; goes with its read."""
 
 acknowledgements = Table(
     "acknowledgements",

@@ -4,25 +4,40 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 import orjson
 import typer
 
-from node.commands.api_client import NodeProblem
+from node.commands.api_client import ApiClient, NodeProblem
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
-from node.commands.output import AsJson, complain, in_language, language, show
+from node.commands.output import (
+    AsJson,
+    columns,
+    complain,
+    in_language,
+    language,
+    moment,
+    show,
+)
+from node.system import SystemClock
+from vault.moments import text_of
 
 PATH = "/v1/exchanges/read"
+KEPT: Final = "/v1/exchanges/reads"
+_LONG: Final = re.compile(r"([0-9]{1,5})([mhd])")
+_UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _SLACK_S, _LEAST_S = 15.0, 30.0
 
 
 def read(
     dataset_type: Annotated[
         str, typer.Option("--type", help="Dataset type. データセット種別。")
-    ],
-    purpose: Annotated[str, typer.Option(help="Purpose of use. 利用目的。")],
+    ] = "",
+    purpose: Annotated[str, typer.Option(help="Purpose of use. 利用目的。")] = "",
     consent: Annotated[str, typer.Option(help="Consent received. 受領した同意。")] = "",
     holder: Annotated[
         str, typer.Option(help="Only this holder. この保有組織のみ。")
@@ -42,6 +57,21 @@ def read(
     timeout_ms: Annotated[
         int | None, typer.Option(help="Time it has. 制限時間(ミリ秒)。")
     ] = None,
+    wait_until: Annotated[
+        str,
+        typer.Option(
+            help="Wait for a holder that is away: ISO 8601, or 90m, 24h, 3d. 待機期限。"
+        ),
+    ] = "",
+    status: Annotated[
+        str, typer.Option(metavar="ID", help="Show one that waited. 待機の結果。")
+    ] = "",
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="List those that wait. 待機の一覧。")
+    ] = False,
+    cancel: Annotated[
+        str, typer.Option(metavar="ID", help="Give one up. 待機の取消。")
+    ] = "",
     config: ConfigFile = DEFAULT_CONFIG,
     socket: SocketPath = None,
     as_json: AsJson = False,
@@ -51,8 +81,17 @@ def read(
     他組織の記録を参照します。
 
     Under a consent that this organization received. Shows what was released, what was
-    cut and by which clause, and the brokers on the way.
+    cut and by which clause, and the brokers on the way. With --wait-until, a read whose
+    holder is away waits for it, through restarts; --status shows what came of it.
     """
+    if status or waiting or cancel:
+        client = connect(config, socket)
+        kept(client, status=status, cancel=cancel, as_json=as_json)
+        return
+    if not dataset_type or not purpose:
+        raise typer.BadParameter(
+            "--type and --purpose are needed. 種別と目的が必要です。"
+        )
     wishes = {
         "consent": consent or None,
         "holder": holder or None,
@@ -62,6 +101,7 @@ def read(
         "until": until or None,
         "hops": hops,
         "timeout_ms": timeout_ms,
+        "wait_until": _wait(wait_until),
     }
     body = {"dataset_type": dataset_type, "purpose": purpose, "limit": limit}
     body |= {name: value for name, value in wishes.items() if value is not None}
@@ -75,7 +115,49 @@ def read(
             raise
         complain("\n".join(_lines(results)))
         raise typer.Exit(1) from error
-    show(document, "\n".join(_lines(document["results"])), as_json=as_json)
+    text = lines_of(document) if "state" in document else _lines(document["results"])
+    show(document, "\n".join(text), as_json=as_json)
+
+
+def _wait(text: str) -> str | None:
+    return moment_of(text, SystemClock().now_ms() // 1000) if text else None
+
+
+def moment_of(text: str, now: int) -> str:
+    """Return a time, given as such or as how long from now, as ISO 8601."""
+    match = _LONG.fullmatch(text)
+    return text if match is None else text_of(now + int(match[1]) * _UNITS[match[2]])
+
+
+def kept(client: ApiClient, *, status: str, cancel: str, as_json: bool) -> None:
+    """Show, or give up, reads that wait or have waited."""
+    if status and cancel:
+        raise typer.BadParameter("--status or --cancel. どちらか一つ。")
+    if cancel:
+        client.delete(f"{KEPT}/{quote(cancel, safe='')}")
+        text = f"✓ {cancel}: given up. 取り消しました。"
+        show({"id": cancel, "cancelled": True}, text, as_json=as_json)
+        return
+    if status:
+        document = client.get(f"{KEPT}/{quote(status, safe='')}")
+        show(document, "\n".join(lines_of(document)), as_json=as_json)
+        return
+    document = client.get(KEPT)
+    rows: list[tuple[object, ...]] = [("READ 参照", "STATE", "TYPE", "UNTIL 期限")]
+    for one in document["reads"]:
+        until = moment(one["until_ms"] // 1000)
+        rows.append((one["id"], one["state"], one["dataset_type"], until))
+    nothing = "Nothing waits. 待機中の参照はありません。"
+    show(document, columns(rows) if len(rows) > 1 else nothing, as_json=as_json)
+
+
+def lines_of(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines that show a read that waits, or has waited."""
+    until = moment(document["until_ms"] // 1000)
+    waits = document["state"] == "waiting"
+    state = f"waits until {until} 待機中" if waits else "has ended 完了"
+    yield f"{document['id']}: {state}"
+    yield from _lines(document["results"])
 
 
 def _lines(results: list[dict[str, Any]]) -> Iterator[str]:

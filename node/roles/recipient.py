@@ -245,6 +245,13 @@ class RecipientDesk:
             raise Malformed("the consent is another home node's")
         ledger.mark_revoked(connection, withdrawal, asked.now_ms)
         obligation = ledger.carry_out(connection, withdrawal)
+        self._vault.waiting.end_consent(
+            connection,
+            withdrawal.iss,
+            withdrawal.consent,
+            reason=f"consent-{withdrawal.state}",
+            now_ms=asked.now_ms,
+        )
         acknowledgement = Acknowledgement(
             iss=self._node,
             aud=withdrawal.iss,
