@@ -24,7 +24,7 @@ from federation.replies import Asked as Asked
 from federation.replies import Handler as Handler
 from federation.replies import Replies
 from federation.replies import Reply as Reply
-from federation.sessions import KeptWarrants, Offers, Sessions
+from federation.sessions import Elders, KeptWarrants, Offers, Sessions
 from protocol import hop
 from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Result
 from protocol.canonical import unb64url
@@ -34,9 +34,11 @@ from protocol.errors import (
     MachikuraError,
     Malformed,
     Misuse,
+    UnsupportedVersion,
     WrongAudience,
     WrongIssuer,
 )
+from protocol.first_body import FIRST, open_first, seal_first
 from protocol.hop import HopRecord
 from protocol.ids import DatasetTypeName, ExchangeId, NodeId, PurposeName, uuid7
 from protocol.membership import Credentials, DataClass, Membership
@@ -131,6 +133,7 @@ class Refused:
     took_ms: int = 0
 
 
+R = TypeVar("R")
 _ABOUT_DATA = {"read": Kind.READ, "push": Kind.PUSH}
 Send = Callable[[bytes, int], Awaitable[bytes]]
 
@@ -196,6 +199,7 @@ class Endpoint:
     _offers: Offers = field(init=False)
     _sessions: Sessions = field(init=False)
     _warrants: KeptWarrants = field(default_factory=KeptWarrants)
+    _elders: Elders = field(default_factory=Elders)
 
     def __post_init__(self) -> None:
         """Start without sessions, with nothing answered."""
@@ -245,8 +249,38 @@ class Endpoint:
                 is sent; what it raises is raised, and nothing is sent.
             wait: of a read: where its holder is away, be told when it is back.
         """
+        started, first = self.now_ms(), self._elders.includes(target, self.now_ms())
+        timeout_ms = timeout_ms or self.limits.deadline_ms
+        limit = hops or self.limits.hops
+        asking = (target, kind, query, about or About(), limit)
+        outcome = await self._ask(*asking, timeout_ms, before, wait=wait, first=first)
+        if first or not _is_older(outcome):
+            return outcome
+        # An older node at the other end, or on the way. Nothing was opened there.
+        self._elders.add(target, self.now_ms())
+        left_ms = started + timeout_ms - self.now_ms()
+        if before is not None or left_ms <= 0:
+            return outcome  # Whoever asks in this way asks again.
+        again = await self._ask(*asking, left_ms, None, wait=wait, first=True)
+        if _is_older(again):
+            self._elders.discard(target)
+        return again
+
+    async def _ask(
+        self,
+        target: Target,
+        kind: Kind,
+        query: Query,
+        about: About,
+        hops: int,
+        timeout_ms: int,
+        before: Callable[[ExchangeId, str], Awaitable[None]] | None,
+        *,
+        wait: Wait | None,
+        first: bool,
+    ) -> Answer | Refused:
+        """Ask once, in an envelope of version 1 or of the present one."""
         started = self.now_ms()
-        about = about or About()
         header = RoutingHeader(
             id=ExchangeId(str(uuid7(started, self.entropy(10)))),
             kind=kind,
@@ -257,19 +291,23 @@ class Endpoint:
             data_class=about.data_class,
             consent=about.consent,
             member=target.member,
-            hops=hops or self.limits.hops,
+            hops=hops,
             iat_ms=started,
-            deadline_ms=started + (timeout_ms or self.limits.deadline_ms),
+            deadline_ms=started + timeout_ms,
             wait=wait,
         )
         response_key = self.entropy(RESPONSE_KEY_BYTES)
-        envelope = Envelope.seal(
-            header,
-            Body(response_key, query).encode(),
-            self._sessions.with_party(target, self.credentials(), started // 1000),
-            self.signer,
-            self.entropy(NONCE_BYTES),
-        )
+        body, sender = Body(response_key, query), self.credentials()
+        if first:
+            envelope = seal_first(header, body, sender, target.sealing, self.signer)
+        else:
+            envelope = Envelope.seal(
+                header,
+                body.encode(),
+                self._sessions.with_party(target, sender, started // 1000),
+                self.signer,
+                self.entropy(NONCE_BYTES),
+            )
         payload = envelope.pack()
         if len(payload) > self.limits.max_request_bytes:
             raise Misuse("the request is larger than an exchange may be")
@@ -392,16 +430,27 @@ class Endpoint:
         else:
             secrets = (MemberSecret(self.signer, self.opening),)
         envelope.check_body()
-        session, secret = self._session(envelope, secrets, now_ms // 1000)
-        opened = envelope.open(session)
-        self.tap(opened)
-        body = Body.decode(opened, limits.max_request_bytes, self._warrants.read)
-        shown = session.offer.sender
+        kept: HolderSession | None = None
+        if envelope.version == FIRST:
+            (opened, shown, body), secret = _by_any(
+                secrets,
+                lambda key: open_first(envelope, key, limits.max_request_bytes),
+            )
+            self.tap(opened)
+        else:
+            session, secret = _by_any(
+                secrets, lambda key: self._offers.open(envelope, key, now_ms // 1000)
+            )
+            opened = envelope.open(session)
+            self.tap(opened)
+            body = Body.decode(opened, limits.max_request_bytes, self._warrants.read)
+            kept, shown = session, session.offer.sender
         sender = self.trust.verify_sender(
             shown.membership, shown.operating, now_ms // 1000
         )
         envelope.verify(self.trust.key_directory_for(sender))
-        self._offers.keep(envelope, secret.opening, session)
+        if kept is not None:
+            self._offers.keep(envelope, secret.opening, kept)
         hops = hop.parse(envelope.hops, envelope.digest)
         asked = Asked(
             header,
@@ -413,18 +462,6 @@ class Endpoint:
             digest_of(envelope.hops),
         )
         return asked, body.response_key, secret.signer, issuer
-
-    def _session(
-        self, envelope: Envelope, secrets: Sequence[MemberSecret], now: int
-    ) -> tuple[HolderSession, MemberSecret]:
-        """Open an offer; return it with the pair that the asker knows us by."""
-        *others, last = secrets
-        for secret in others:
-            try:
-                return self._offers.open(envelope, secret.opening, now), secret
-            except CannotOpen:
-                continue
-        return self._offers.open(envelope, last.opening, now), last
 
     async def _handle(self, asked: Asked) -> Reply:
         handler = self.handlers.get(asked.query.op)
@@ -441,6 +478,26 @@ class Endpoint:
             # The words of a failure could name the holder of a hidden read.
             detail = "" if asked.header.member else error.detail[:512]
             return Reply(ProblemBody(code=error.slug, detail=detail))
+
+
+def _by_any(
+    secrets: Sequence[MemberSecret], open_with: Callable[[Opener], R]
+) -> tuple[R, MemberSecret]:
+    """Open with the key that fits; return it as well: the asker knows us by it."""
+    *others, last = secrets
+    for secret in others:
+        try:
+            return open_with(secret.opening), secret
+        except CannotOpen:
+            continue
+    return open_with(last.opening), last
+
+
+def _is_older(outcome: Answer | Refused) -> bool:
+    """Tell whether somebody on the way, or the other end, is of an older version."""
+    return isinstance(outcome, Refused) and (
+        outcome.refusal.code == UnsupportedVersion.slug
+    )
 
 
 class _Turned(MachikuraError):

@@ -21,6 +21,8 @@ from protocol.session import MAX_LIFE_S, SECRET_BYTES, AskerSession, HolderSessi
 
 LIFE_S = 600
 """How long an offer that we make may be used."""
+ELDER_MS = 3_600_000
+"""How long a party counts as one of version 1."""
 _MARGIN_S = 60
 """We stop using it so long before, so that a slow exchange still finds it valid."""
 _SIZE = 1024
@@ -68,6 +70,30 @@ class Sessions:
         session = AskerSession.start(party.sealing, credentials, secret, now + LIFE_S)
         self._kept.put((credentials, session), *place)
         return session
+
+
+class Elders:
+    """Parties that are asked in version 1, which has no sessions.
+
+    Who has said so is not proven: a broker on the way may have made it up, and gains
+    nothing, since version 1 is sealed as well. After a while it is tried anew.
+    """
+
+    def __init__(self, size: int = _SIZE) -> None:
+        self._until: Cache[int] = Cache(size)
+
+    def includes(self, party: Party, now_ms: int) -> bool:
+        """Tell whether a party is to be asked in version 1."""
+        until_ms = self._until.get(party.sealing.raw)
+        return until_ms is not None and now_ms < until_ms
+
+    def add(self, party: Party, now_ms: int) -> None:
+        """Note a party for an hour."""
+        self._until.put(now_ms + ELDER_MS, party.sealing.raw)
+
+    def discard(self, party: Party) -> None:
+        """Take a party back."""
+        self._until.put(0, party.sealing.raw)
 
 
 class Offers:

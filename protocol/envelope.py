@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The envelope: a signed routing header in clear, a sealed body, and the hops so far.
 
-    byte 0        envelope version, 1
+    byte 0        envelope version, 2; in 1 the body is sealed in another way
     bytes 1-4     length of the routing header (big-endian)
     bytes 5-8     length of the hop records
     then          routing header (compact JWS), hop records, sealed body
@@ -35,7 +35,9 @@ from protocol.suites import Signer
 ROUTING = "routing"
 _EXTRA = frozenset({"body", "size"})
 _PREFIX = struct.Struct(">BII")
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
+"""Brokers carry both and need not tell them apart."""
 MAX_HEADER_BYTES = 16 * 1024
 MAX_HOPS_BYTES = hop.MAX_HOPS * 1024
 
@@ -116,11 +118,13 @@ class Envelope:
         token: the routing header's JWS bytes.
         hops: hop records as framed lines.
         body: sealed body.
+        version: how it is sealed: 1 `protocol.first_body`, 2 `protocol.session`.
     """
 
     token: bytes
     hops: bytes
     body: bytes
+    version: int = VERSION
 
     @cached_property
     def received(self) -> Received:
@@ -173,9 +177,22 @@ class Envelope:
         """
         payload = header.encode()
         sealed = session.seal(payload, body, nonce)
+        return cls.around(sealed, header, payload, signer)
+
+    @classmethod
+    def around(
+        cls,
+        sealed: bytes,
+        header: RoutingHeader,
+        payload: bytes,
+        signer: Signer,
+        *,
+        version: int = VERSION,
+    ) -> Envelope:
+        """Sign a header, of which `payload` are the bytes, over a sealed body."""
         extra = {"body": digest_of(sealed), "size": len(sealed)}
         token = sign_bytes(signer, ROUTING, payload, extra).encode("ascii")
-        envelope = cls(token, b"", sealed)
+        envelope = cls(token, b"", sealed, version)
         # Who wrote the header need not read it again.
         envelope.__dict__["header"] = header
         return envelope
@@ -192,7 +209,7 @@ class Envelope:
         if len(data) < _PREFIX.size:
             raise Malformed("truncated envelope")
         version, header, hops = _PREFIX.unpack_from(data)
-        if version != VERSION:
+        if version not in VERSIONS:
             raise UnsupportedVersion(f"envelope version {version}")
         if header > MAX_HEADER_BYTES or hops > MAX_HOPS_BYTES:
             raise TooLarge("routing header or hop records too large")
@@ -200,13 +217,12 @@ class Envelope:
         if len(data) < start + header + hops:
             raise Malformed("truncated envelope")
         middle = start + header
-        return cls(
-            data[start:middle], data[middle : middle + hops], data[middle + hops :]
-        )
+        body = middle + hops
+        return cls(data[start:middle], data[middle:body], data[body:], version)
 
     def pack(self) -> bytes:
         """Return the bytes that travel."""
-        prefix = _PREFIX.pack(VERSION, len(self.token), len(self.hops))
+        prefix = _PREFIX.pack(self.version, len(self.token), len(self.hops))
         return b"".join((prefix, self.token, self.hops, self.body))
 
     def with_hop(self, record: hop.HopRecord) -> Envelope:
@@ -215,7 +231,7 @@ class Envelope:
 
     def with_line(self, line: bytes) -> Envelope:
         """Return the envelope with one more hop record, as `hop.line` gave it."""
-        return Envelope(self.token, self.hops + line, self.body)
+        return Envelope(self.token, self.hops + line, self.body, self.version)
 
     def verify(self, keys: KeyDirectory) -> VerifiedEnvelope:
         """Check signature, sender, and that the body is the one that was signed for.

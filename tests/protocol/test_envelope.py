@@ -184,7 +184,7 @@ def test_header_needs_the_digest_of_its_body() -> None:
 
 def test_version_of_another_protocol_is_refused() -> None:
     """Clearly, so that the operator knows which node is older."""
-    for version in (0, 2, 255):
+    for version in (0, 3, 255):
         with pytest.raises(UnsupportedVersion, match=f"version {version}"):
             Envelope.unpack(bytes([version]) + SENT.pack()[1:], LIMIT)
 
@@ -200,18 +200,18 @@ def test_promised_lengths_are_held_to_limits() -> None:
     """Before anything of that length is looked at."""
     token, hops = MAX_HEADER_BYTES + 1, MAX_HOPS_BYTES + 1
     for lengths in ((token, 0), (0, hops), (2**32 - 1, 2**32 - 1)):
-        prefix = b"\x01" + b"".join(n.to_bytes(4, "big") for n in lengths)
+        prefix = b"\x02" + b"".join(n.to_bytes(4, "big") for n in lengths)
         with pytest.raises(TooLarge):
             Envelope.unpack(prefix + bytes(100), LIMIT)
     with pytest.raises(Malformed, match="truncated"):
-        Envelope.unpack(b"\x01" + (200).to_bytes(4, "big") * 2 + bytes(399), LIMIT)
+        Envelope.unpack(b"\x02" + (200).to_bytes(4, "big") * 2 + bytes(399), LIMIT)
 
 
 def test_lengths_at_their_limits_are_taken() -> None:
     """Also an envelope with nothing in it; what it lacks is found when it is read."""
     full = Envelope(bytes(MAX_HEADER_BYTES), bytes(MAX_HOPS_BYTES), b"")
     assert Envelope.unpack(full.pack(), LIMIT) == full
-    assert Envelope.unpack(b"\x01" + bytes(8), LIMIT) == Envelope(b"", b"", b"")
+    assert Envelope.unpack(b"\x02" + bytes(8), LIMIT) == Envelope(b"", b"", b"")
 
 
 def test_long_envelope_is_refused_unread() -> None:

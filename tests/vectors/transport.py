@@ -130,10 +130,10 @@ def envelopes() -> Iterable[Case]:
     yield fails("altered body", _given(flipped(packed, -1)), "malformed")
     yield fails("truncated body", _given(packed[:-1]), "malformed")
     yield fails("truncated prefix", _given(packed[:8]), "malformed")
-    yield fails("version 2", _given(b"\x02" + packed[1:]), "unsupported-version")
+    yield fails("version 3", _given(b"\x03" + packed[1:]), "unsupported-version")
     yield fails(
         "header longer than allowed",
-        _given(b"\x01\x00\x00\x40\x01" + packed[5:]),
+        _given(b"\x02\x00\x00\x40\x01" + packed[5:]),
         "too-large",
     )
     yield fails(
