@@ -418,7 +418,7 @@ class Broker:
         parts = AnswerEnvelope.unpack(answer, self._limits.max_envelope_bytes)
         if parts.hops:
             raise Malformed("a member cannot have carried an exchange")
-        if parts.type is AnswerType.SEALED:
+        if parts.type is not AnswerType.PROBLEM:
             return answer
         code = _known(parts.payload[:64].decode("ascii", "replace"))
         return self._problem(envelope, ProblemBody(code=code), b"")

@@ -26,7 +26,14 @@ from federation.replies import Replies
 from federation.replies import Reply as Reply
 from federation.sessions import Elders, KeptWarrants, Offers, Sessions
 from protocol import hop
-from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Result
+from protocol.answer import (
+    ANSWER,
+    AnswerBody,
+    AnswerEnvelope,
+    AnswerType,
+    Result,
+    Segment,
+)
 from protocol.canonical import unb64url
 from protocol.envelope import Address, Envelope, Kind, RoutingHeader, Wait
 from protocol.errors import (
@@ -53,6 +60,7 @@ from protocol.sealed import (
 )
 from protocol.session import NONCE_BYTES, HolderSession
 from protocol.signature import Owner, Received, Signed, SingleKey, digest_of
+from protocol.stream import join_answer, split_answer, stream_cipher
 from protocol.suites import Signer, VerifyingKey
 
 Q = TypeVar("Q")
@@ -111,6 +119,7 @@ class Answer:
             came; `digest` is then that of the first, which the other side recorded.
         took_ms: from asking to having verified the answer.
         by: who answered: a node, or a city in a hidden read.
+        content: what the chunks of a `Segment` hold.
     """
 
     result: Result
@@ -121,6 +130,7 @@ class Answer:
     took_ms: int
     by: str
     repeat: str | None = None
+    content: bytes | bytearray = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,7 @@ class Refused:
 
 
 R = TypeVar("R")
-_ABOUT_DATA = {"read": Kind.READ, "push": Kind.PUSH}
+_ABOUT_DATA = {"read": Kind.READ, "fetch": Kind.READ, "push": Kind.PUSH}
 Send = Callable[[bytes, int], Awaitable[bytes]]
 
 
@@ -343,7 +353,10 @@ class Endpoint:
             took = self.now_ms() - started
             return Refused(refusal, envelope.header.id, hops, took)
         binding = unb64url(envelope.digest)
-        opened = open_answer(response_key, binding, parts.payload)
+        sealed, chunks = parts.payload, None
+        if parts.type is AnswerType.CHUNKS:
+            sealed, chunks = split_answer(parts.payload)
+        opened = open_answer(response_key, binding, sealed)
         self.tap(opened)
         owner = target.answers
         received = Received.parse(
@@ -366,7 +379,13 @@ class Endpoint:
             return Refused(refusal, envelope.header.id, hops, took)
         if body.result is None:
             raise Malformed("an answer without result or problem")
-        digest = digest_of(opened)
+        digest, content = digest_of(opened), bytearray()
+        if isinstance(body.result, Segment) is (chunks is None):
+            raise Malformed("chunks belong to a segment")
+        if isinstance(body.result, Segment) and chunks is not None:
+            cipher = stream_cipher(response_key, binding, unb64url(digest))
+            content = cipher.open(chunks, body.result.span)
+            self.tap(bytes(content))
         return Answer(
             result=body.result,
             exchange=envelope.header.id,
@@ -376,6 +395,7 @@ class Endpoint:
             took_ms=took,
             by=body.iss,
             repeat=digest if body.first else None,
+            content=content,
         )
 
     def _broker_problem(self, payload: bytes, envelope: Envelope) -> Refusal:
@@ -399,13 +419,18 @@ class Endpoint:
         try:
             asked, response_key, signer, issuer = self._open(payload)
             self.heard(asked.sender.sub)
-            token = await self._replies.to(asked, signer, issuer)
+            token, chunked = await self._replies.to(asked, signer, issuer)
         except MachikuraError as error:
             self.observe("unopened", error.slug)
             problem = error.slug.encode("ascii")
             return AnswerEnvelope(AnswerType.PROBLEM, b"", problem).pack()
-        sealed = seal_answer(response_key, unb64url(asked.request), token)
-        return AnswerEnvelope(AnswerType.SEALED, b"", sealed).pack()
+        binding = unb64url(asked.request)
+        sealed, kind = seal_answer(response_key, binding, token), AnswerType.SEALED
+        if chunked is not None:
+            cipher = stream_cipher(response_key, binding, unb64url(digest_of(token)))
+            chunks = cipher.seal(chunked.content, chunked.span)
+            sealed, kind = join_answer(sealed, chunks), AnswerType.CHUNKS
+        return AnswerEnvelope(kind, b"", sealed).pack()
 
     def _open(self, payload: bytes) -> tuple[Asked, bytes, Signer, str]:
         now_ms, limits = self.now_ms(), self.limits

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from federation.answered import Answered, Given, TooManyExchanges
 from protocol.answer import ANSWER, AnswerBody, Result
@@ -23,6 +23,7 @@ from protocol.membership import Membership
 from protocol.problem import ProblemBody
 from protocol.request import Query
 from protocol.signature import Received, digest_of, sign
+from protocol.stream import Span, sealed_length
 from protocol.suites import Signer
 
 Q = TypeVar("Q")
@@ -67,6 +68,22 @@ class Asked:
         return self.query
 
 
+class Chunked(NamedTuple):
+    """Content that is sealed in chunks behind an answer, and where it belongs."""
+
+    content: bytes | bytearray
+    span: Span
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Bytes of the chunks."""
+        return sealed_length(self.span.length)
+
+
+Signed: TypeAlias = tuple[bytes, Chunked | None]
+"""An answer as it was signed, and what follows it."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What a handler returns.
@@ -74,10 +91,12 @@ class Reply:
     Attributes:
         outcome: the result, or the problem that refuses it.
         commit: run with the answer's digest before the answer leaves.
+        chunked: content of a `Segment`, which follows the answer.
     """
 
     outcome: Result | ProblemBody
     commit: Callable[[str], Awaitable[object]] | None = None
+    chunked: Chunked | None = None
 
 
 Handler = Callable[[Asked], Awaitable[Reply]]
@@ -114,14 +133,14 @@ class Replies:
         self._answered = Answered(
             max_bytes=kept_bytes, longest_bytes=LONGEST_KEPT_BYTES
         )
-        self._going_on: set[asyncio.Task[bytes]] = set()
+        self._going_on: set[asyncio.Task[Signed]] = set()
 
     def close(self) -> None:
         """Drop what is still being executed."""
         for task in self._going_on:
             task.cancel()
 
-    async def to(self, asked: Asked, signer: Signer, issuer: str) -> bytes:
+    async def to(self, asked: Asked, signer: Signer, issuer: str) -> Signed:
         """Return the signed answer; what was answered before is not done again."""
         # With the sender, so that nobody can use up another's id.
         name = f"{asked.sender.sub} {asked.header.id}"
@@ -145,28 +164,29 @@ class Replies:
 
     async def _to_the_end(
         self, asked: Asked, signer: Signer, issuer: str, name: str
-    ) -> bytes:
+    ) -> Signed:
         left_ms = max(0, asked.header.deadline_ms - asked.now_ms)
         async with asyncio.timeout(left_ms / 1000):
             return await self._execute(asked, signer, issuer, name)
 
-    def _finished(self, task: asyncio.Task[bytes]) -> None:
+    def _finished(self, task: asyncio.Task[Signed]) -> None:
         self._going_on.discard(task)
         if not task.cancelled():
             task.exception()  # Whoever still waits has it; nobody else is interested.
 
     async def _execute(
         self, asked: Asked, signer: Signer, issuer: str, name: str
-    ) -> bytes:
+    ) -> Signed:
         """Have the query handled, sign the answer, commit it."""
         committing: asyncio.Future[object] | None = None
         try:
             reply = await self._handle(asked)
             token = self._signed(asked, reply.outcome, signer, issuer)
-            code = "ok"
+            code, chunked = "ok", reply.chunked
+            size = len(token) + (chunked.sealed_bytes if chunked is not None else 0)
             if isinstance(reply.outcome, ProblemBody):
                 code = reply.outcome.code
-            elif len(token) > self._max_answer_bytes() - _ROOM_BYTES:
+            elif size > self._max_answer_bytes() - _ROOM_BYTES:
                 code = "too-large"  # Not committed: what cannot leave is no release.
             elif reply.commit is not None:
                 committing = asyncio.ensure_future(reply.commit(digest_of(token)))
@@ -185,7 +205,7 @@ class Replies:
             raise
         self._answered.keep(name, token, asked.now_ms)
         self._observe(asked.query.op, code)
-        return token
+        return token, chunked if code == "ok" else None
 
     def _settle(
         self, committing: asyncio.Future[object], name: str, token: bytes
@@ -202,25 +222,29 @@ class Replies:
 
     async def _again(
         self, asked: Asked, given: Given, signer: Signer, issuer: str
-    ) -> bytes:
+    ) -> Signed:
         """Return an answer that was given, for the path by which it is asked now.
 
         What could be read in between is judged anew: a consent that was withdrawn
         since then ends the repetition as well.
         """
         self._observe("again", asked.query.op)
+        chunked: Chunked | None = None
         if asked.query.op in _JUDGED:
-            judged = (await self._handle(asked)).outcome
-            if isinstance(judged, ProblemBody):
-                return self._signed(asked, judged, signer, issuer)
+            judged = await self._handle(asked)
+            if isinstance(judged.outcome, ProblemBody):
+                return self._signed(asked, judged.outcome, signer, issuer), None
+            chunked = judged.chunked
         size = len(given.answer)
         received = Received.parse(given.answer, ANSWER, max_bytes=size)
         body = AnswerBody.decode(received.payload, size)
+        if body.result is None:
+            chunked = None  # It was refused then, and stays so.
         if body.hops == asked.hops_digest:
-            return given.answer
+            return given.answer, chunked
         changed = {"hops": asked.hops_digest, "first": digest_of(given.answer)}
         body = body.model_copy(update=changed)
-        return sign(signer, ANSWER, body).token.encode("ascii")
+        return sign(signer, ANSWER, body).token.encode("ascii"), chunked
 
     def _signed(
         self, asked: Asked, outcome: Result | ProblemBody, signer: Signer, issuer: str

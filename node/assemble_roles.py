@@ -13,6 +13,7 @@ from node.keys import IDENTITY, INDEX, VAULT
 from node.locator import Locator
 from node.residents import ResidentDesk
 from node.roles.directory import DirectoryDesk
+from node.roles.fetches import FetchDesk
 from node.roles.holder import HolderDesk
 from node.roles.home import HomeDesk
 from node.roles.locations import LocationDesk
@@ -49,6 +50,15 @@ def add_vault(b: Builder) -> None:
         max_age_s=settings.trust.status_max_age_s,
         skew_s=b.skew_s,
         now_ms=b.now_ms,
+    )
+    fetches = FetchDesk(
+        holder=parts.holder,
+        vault=b.vault,
+        attachments=b.attachments,
+        transfers=b.transfers,
+        database=b.database,
+        segment_bytes=settings.segment_bytes,
+        parts=settings.limits.stream_parts,
     )
     parts.recipient = RecipientDesk(
         node=b.node,
@@ -96,6 +106,7 @@ def add_vault(b: Builder) -> None:
     b.fresh.refresh = parts.recipient.refresh
     b.exchanges.member_secret = parts.holder.member_secret
     b.exchanges.on(parts.holder.handlers())
+    b.exchanges.on(fetches.handlers())
     b.exchanges.on(parts.recipient.handlers())
 
 

@@ -21,6 +21,7 @@ from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
+from node.fetcher import Fetcher
 from node.freshening import Freshener
 from node.keys import INDEX, VAULT, node_keys
 from node.links import NodeLinkIdentity
@@ -29,6 +30,7 @@ from node.proofs import Proofs
 from node.reader import Reader
 from node.roles.member import MemberDesk
 from node.standing import Standing
+from node.transfers import Transfers
 from node.world import World
 from protocol.agreement import AgreementBody
 from protocol.box import Box
@@ -126,6 +128,30 @@ class Builder:
             aside=world.aside,
             now_ms=self.now_ms,
         )
+        self.reader = Reader(
+            exchanges=exchanges,
+            addressbook=self.addressbook,
+            proofs=self.proofs,
+            fresh=self.fresh,
+            types=self.vault.types,
+            ledger=self.vault.ledger,
+            provisions=self.vault.provisions,
+            database=self.database,
+            now_ms=self.now_ms,
+        )
+        self.transfers = Transfers(now_ms=self.now_ms)
+        self.fetcher = Fetcher(
+            reader=self.reader,
+            exchanges=exchanges,
+            types=self.vault.types,
+            provisions=self.vault.provisions,
+            transfers=self.transfers,
+            database=self.database,
+            world=world,
+            segment_bytes=settings.segment_bytes,
+            window=settings.limits.stream_window,
+            patience_s=settings.limits.stream_patience_s,
+        )
         self.deliveries = Deliveries()
         self.outbox = Outbox(
             store=self.database,
@@ -177,17 +203,9 @@ class Builder:
                 entropy=world.entropy,
                 found=lambda city, urls: self.parts.found_brokers(city, urls),
             ),
-            reader=Reader(
-                exchanges=exchanges,
-                addressbook=self.addressbook,
-                proofs=self.proofs,
-                fresh=self.fresh,
-                types=self.vault.types,
-                ledger=self.vault.ledger,
-                provisions=self.vault.provisions,
-                database=self.database,
-                now_ms=self.now_ms,
-            ),
+            reader=self.reader,
+            fetcher=self.fetcher,
+            transfers=self.transfers,
             capture=self.capture,
         )
         exchanges.observe = self.parts.observe

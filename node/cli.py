@@ -135,6 +135,18 @@ def _read(app: typer.Typer) -> None:
     read.add_to(app)
 
 
+def _fetch(app: typer.Typer) -> None:
+    from node.commands import fetch
+
+    fetch.add_to(app)
+
+
+def _transfers(app: typer.Typer) -> None:
+    from node.commands import transfers
+
+    transfers.add_to(app)
+
+
 def _push(app: typer.Typer) -> None:
     from node.commands import push
 
@@ -193,6 +205,16 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
         _locate,
     ),
     "read": ("Read from other organizations. 他組織の記録を参照します。", _read),
+    "fetch": (
+        "Fetch an attachment from another organization. "
+        "他組織の添付ファイルを取得します。",
+        _fetch,
+    ),
+    "transfers": (
+        "Show how far transfers of attachments are. "
+        "添付ファイルの転送の進み具合を表示します。",
+        _transfers,
+    ),
     "push": (
         "Send records to a recipient. 記録を提供先へ送ります。",
         _push,

@@ -25,6 +25,7 @@ from pydantic import (
 from federation.versions import VERSIONS
 from protocol.ids import CityId, MunicipalCode, NodeId
 from protocol.membership import Role
+from protocol.stream import CHUNK_BYTES
 from protocol.suites import Suite
 
 FOLDER = "folder"
@@ -211,6 +212,18 @@ class LimitsTable(Table):
     attachment_bytes: Positive = setting(
         1_099_511_627_776, "Longest attachment of a record.", unit="bytes"
     )
+    stream_segment_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = setting(
+        1_048_576, "Part of an attachment in one exchange; whole chunks.", unit="bytes"
+    )
+    stream_window: Annotated[int, Field(ge=1, le=16)] = setting(
+        4, "Parts of one attachment that are fetched at the same time."
+    )
+    stream_parts: Annotated[int, Field(ge=1, le=64)] = setting(
+        8, "Parts that a holder reads from disk at the same time, for all requesters."
+    )
+    stream_patience_s: Positive = setting(
+        60, "How long a transfer without progress is tried again.", unit="s"
+    )
     link_requests_out: Positive = setting(
         4_096, "Requests of ours that wait for an answer on one link."
     )
@@ -344,6 +357,13 @@ class Settings(Table):
     def database_file(self) -> Path:
         """The database."""
         return self.data_dir / "node.sqlite3"
+
+    @property
+    def segment_bytes(self) -> int:
+        """Most content of an attachment in one exchange: whole chunks that fit in."""
+        room = self.limits.max_body_bytes - 2 * CHUNK_BYTES
+        most = min(self.limits.stream_segment_bytes, room)
+        return max(CHUNK_BYTES, most - most % CHUNK_BYTES)
 
     @property
     def attachments_folder(self) -> Path:

@@ -26,6 +26,7 @@ from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
+from node.fetcher import Fetcher
 from node.links import NodeLinkIdentity
 from node.locator import Locator
 from node.proofs import Proofs
@@ -40,6 +41,7 @@ from node.roles.recipient import RecipientDesk
 from node.roles.relay import RelayDesk
 from node.roles.waits import WaitsDesk
 from node.standing import Standing
+from node.transfers import Transfers
 from node.waiting import WaitingDesk
 from node.world import World
 from protocol.agreement import Agreement
@@ -73,6 +75,8 @@ class Parts:
     link_identity: NodeLinkIdentity
     member: MemberDesk
     reader: Reader
+    fetcher: Fetcher
+    transfers: Transfers
     capture: Callable[[bytes], None] | None
     authority: Authority | None = None
     routes: RouteTable | None = None

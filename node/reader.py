@@ -25,7 +25,7 @@ from node.proofs import Proofs
 from protocol.answer import ReadResult
 from protocol.canonical import parse_json
 from protocol.envelope import Kind, Wait
-from protocol.errors import MachikuraError
+from protocol.errors import MachikuraError, Misuse
 from protocol.ids import CityId, DatasetTypeName, NodeId, PurposeName, RecordId
 from protocol.membership import Credentials, DataClass
 from protocol.problem import Refusal
@@ -48,6 +48,8 @@ class ReadRequest:
         consent: id of a consent we received; None asks without (and is refused).
         holder: only this holder; None asks all that the consent names.
         fields, records, since, until, limit: as in `protocol.request.Read`.
+        after: go on behind an answer: its `next`.
+        attachments: tell what each record has attached.
         hops: brokers that may carry it; None for the setting.
         timeout_ms: None for the setting.
         data_class: overrides the class of the dataset type in the routing header.
@@ -62,6 +64,8 @@ class ReadRequest:
     since: str | None = None
     until: str | None = None
     limit: int = 100
+    after: str | None = None
+    attachments: bool = False
     hops: int | None = None
     timeout_ms: int | None = None
     data_class: DataClass | None = None
@@ -112,6 +116,26 @@ class Asked:
         if not found:
             raise NotFound("the consent names no such holder any more")
         return found[0]
+
+
+@dataclass(frozen=True)
+class Approach:
+    """How to ask one holder under a consent, now.
+
+    Attributes:
+        target: the holder.
+        warrant: with the freshest proof at hand.
+        kept: the consent.
+    """
+
+    target: Target
+    warrant: Warrant
+    kept: KeptConsent
+
+    @property
+    def consent_digest(self) -> str:
+        """The name of the consent's text."""
+        return _name_of(self.warrant.consent)
 
 
 @dataclass(frozen=True)
@@ -215,17 +239,49 @@ class Reader:
         """
         if request.consent is None:
             return [await self._read_without(request)]
-        kept = self._kept(request.consent)
         wait_ms = request.timeout_ms or self._exchanges.limits.deadline_ms
         by_ms = self._now_ms() + wait_ms
-        kept = await self._fresh.ready(kept, self._left_s(by_ms))
+        kept, tickets = await self._meant(request.consent, request.holder, by_ms)
+        home, proof = await self._papers(kept, by_ms)
+        reads = [self._read_one(request, kept, t, proof, home, by_ms) for t in tickets]
+        return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+
+    async def approach(
+        self, consent: str, holder: NodeId | None, by_ms: int
+    ) -> Approach | Refusal:
+        """Return how to ask the one holder that a consent names, or that is meant.
+
+        Args:
+            consent: id of a consent received here.
+            holder: which, where the consent names several.
+            by_ms: deadline of what follows, epoch milliseconds.
+
+        Raises:
+            NotFound: no such consent here, or it does not name the holder.
+            Misuse: it names several.
+        """
+        kept, tickets = await self._meant(consent, holder, by_ms)
+        if len(tickets) > 1:
+            raise Misuse("the consent names several holders: say which")
+        home, proof = await self._papers(kept, by_ms)
+        return await self._approach(kept, tickets[0], proof, home, by_ms)
+
+    async def _meant(
+        self, consent: str, holder: NodeId | None, by_ms: int
+    ) -> tuple[KeptConsent, list[HolderTicket]]:
+        """Return a consent, and how to reach the holders that are meant."""
+        kept = await self._fresh.ready(self._kept(consent), self._left_s(by_ms))
         tickets = [
-            ticket
-            for ticket in kept.package.holders
-            if request.holder in (None, ticket.node)
+            ticket for ticket in kept.package.holders if holder in (None, ticket.node)
         ]
         if not tickets:
             raise NotFound("the consent names no such holder")
+        return kept, tickets
+
+    async def _papers(
+        self, kept: KeptConsent, by_ms: int
+    ) -> tuple[Credentials | None, str | None]:
+        """Return the home node's credentials and the newest proof."""
         # Mostly both are at hand, and one holder is asked: no task, no timer then.
         home = self._addressbook.lasting(kept.package.home)
         proof = self._proofs.ready(kept.consent)
@@ -235,8 +291,7 @@ class Reader:
             )
             # The proof may be the first that we see under new keys of the home node.
             home = self._addressbook.lasting(home) or home
-        reads = [self._read_one(request, kept, t, proof, home, by_ms) for t in tickets]
-        return [await reads[0]] if len(reads) == 1 else await asyncio.gather(*reads)
+        return home, proof
 
     async def _home(self, kept: KeptConsent, by_ms: int) -> Credentials | None:
         """Return the home node's credentials; old ones the holder will refuse."""
@@ -278,17 +333,32 @@ class Reader:
         by_ms: int,
         later: Later | None = None,
     ) -> HolderAnswer:
+        way = await self._approach(kept, ticket, proof, home, by_ms)
+        if isinstance(way, Refusal):
+            return HolderAnswer(ticket.node, way)
+        left_ms = max(1, by_ms - self._now_ms())
+        outcome = await self._ask(
+            request, way.target, way.warrant, kept, left_ms, later
+        )
+        return HolderAnswer(ticket.node, outcome)
+
+    async def _approach(
+        self,
+        kept: KeptConsent,
+        ticket: HolderTicket,
+        proof: str | None,
+        home: Credentials | None,
+        by_ms: int,
+    ) -> Approach | Refusal:
+        """Return the target and the warrant, or why there is no way."""
         try:
             target = await self._target(kept, ticket, by_ms)
         except TimeoutError:
-            refusal = Refusal("timeout", "no way to the holder by the deadline")
-            return HolderAnswer(ticket.node, refusal)
+            return Refusal("timeout", "no way to the holder by the deadline")
         except MachikuraError as error:
-            return HolderAnswer(ticket.node, Refusal(error.slug, error.detail))
+            return Refusal(error.slug, error.detail)
         warrant = self._warrant(kept.package.consent, ticket.ticket, proof, home)
-        left_ms = max(1, by_ms - self._now_ms())
-        outcome = await self._ask(request, target, warrant, kept, left_ms, later)
-        return HolderAnswer(ticket.node, outcome)
+        return Approach(target, warrant, kept)
 
     def _warrant(
         self, consent: str, ticket: str, proof: str | None, home: Credentials | None
@@ -333,6 +403,8 @@ class Reader:
                 since=request.since,
                 until=request.until,
                 limit=request.limit,
+                after=request.after,
+                attachments=request.attachments or None,
             ),
             About(
                 request.dataset_type,

@@ -11,10 +11,12 @@ from pydantic import Field
 from federation.exchange import Answer, Refused
 from node.reader import HolderAnswer
 from protocol.answer import ReadResult
+from protocol.attachment import AttachmentInfo
 from protocol.hop import HopRecord
 from protocol.ids import NodeId
 from protocol.model import Request
 from protocol.problem import Refusal, describe
+from protocol.request import WireRecord
 
 
 class Hop(Request):
@@ -26,6 +28,17 @@ class Hop(Request):
     decision: str
 
 
+class AttachmentEntry(Request):
+    """An attachment. `sha256` is base64url without padding."""
+
+    id: str
+    field: str
+    media_type: str
+    size: int
+    sha256: str
+    name: str | None
+
+
 class ReadRecord(Request):
     """A released record."""
 
@@ -34,6 +47,7 @@ class ReadRecord(Request):
     version: int
     time: str | None
     content: dict[str, Any]
+    attachments: list[AttachmentEntry] = Field(default_factory=list)
 
 
 class ReadProblem(Request):
@@ -62,6 +76,7 @@ class HolderResult(Request):
     fields: list[str] = Field(default_factory=list)
     cut: dict[str, list[str]] = Field(default_factory=dict)
     more: bool = False
+    next: str | None = None
     problem: ReadProblem | None = None
 
 
@@ -100,21 +115,37 @@ def _released(holder: NodeId | None, outcome: Answer) -> dict[str, Any]:
         "exchange": outcome.exchange,
         "took_ms": outcome.took_ms,
         "hops": _hops(outcome.hops),
-        "records": [
-            {
-                "id": record.id,
-                "dataset_type": record.dataset_type,
-                "version": record.version,
-                "time": record.time,
-                "content": orjson.Fragment(record.content),
-            }
-            for record in result.records
-        ],
+        "records": [released(record) for record in result.records],
         "fields": result.fields,
         "cut": result.cut,
         "more": result.more,
+        "next": result.next,
         "problem": None,
     }
+
+
+def released(record: WireRecord) -> dict[str, Any]:
+    """Return a record in the form of `ReadRecord`; its content as the source wrote."""
+    return {
+        "id": record.id,
+        "dataset_type": record.dataset_type,
+        "version": record.version,
+        "time": record.time,
+        "content": orjson.Fragment(record.content),
+        "attachments": [told(info).model_dump() for info in record.attachments or ()],
+    }
+
+
+def told(info: AttachmentInfo) -> AttachmentEntry:
+    """Return an attachment in the form that applications get."""
+    return AttachmentEntry(
+        id=info.id,
+        field=info.field,
+        media_type=info.media_type,
+        size=info.size,
+        sha256=info.sha256,
+        name=info.name,
+    )
 
 
 def refusal_of(

@@ -100,6 +100,8 @@ class Wish(Document):
     since: str | None = None
     until: str | None = None
     limit: int = 100
+    after: str | None = None
+    attachments: bool = False
     hops: int | None = None
     timeout_ms: int | None = None
     data_class: DataClass | None = None
@@ -118,6 +120,8 @@ class Wish(Document):
             since=self.since,
             until=self.until,
             limit=self.limit,
+            after=self.after,
+            attachments=self.attachments,
             hops=self.hops,
             timeout_ms=self.timeout_ms,
             data_class=self.data_class,

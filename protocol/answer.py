@@ -40,6 +40,7 @@ from protocol.model import (
 )
 from protocol.problem import ProblemBody
 from protocol.request import ConsentPackage, Token, WireRecord
+from protocol.stream import Span
 
 ANSWER = "answer"
 _PREFIX = struct.Struct(">BI")
@@ -77,6 +78,11 @@ class Segment(Document):
     attachment: AttachmentInfo
     offset: Size
     length: Size
+
+    @property
+    def span(self) -> Span:
+        """Where the chunks belong; judged where they are opened."""
+        return Span(self.offset, self.length, self.attachment.size)
 
 
 class Stored(Document):

@@ -505,6 +505,13 @@ CATALOG: dict[str, Entry] = {
         "Send the list that the consent names.",
         "同意が指すリストを送ってください。",
     ),
+    "transfer-unknown": Entry(
+        409,
+        "The holder has not opened this transfer",
+        "開始の記録がない転送です",
+        "Fetch again: a new transfer begins where the last one ended.",
+        "もう一度取得してください。続きから新しい転送が始まります。",
+    ),
     "link-code-wrong": Entry(
         403,
         "Link code is wrong or used up",

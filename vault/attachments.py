@@ -203,6 +203,11 @@ class Attachments:
         rows = _OF_RECORD.run(connection, record=self._serial(record)).fetchall()
         return [self._open(connection, row) for row in rows]
 
+    def type_of(self, connection: Connection, attachment: Attachment) -> str | None:
+        """Return the dataset type of an attachment's record."""
+        row = _RECORD.run(connection, id=attachment.record).fetchone()
+        return None if row is None else str(row[1])
+
     def ids_of(self, connection: Connection, subject: SubjectId) -> list[str]:
         """Return the ids of every attachment of a subject."""
         rows = _OF_SUBJECT.run(connection, subject=subject).fetchall()

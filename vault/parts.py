@@ -33,6 +33,7 @@ from vault.release import Release
 from vault.retention import Retention
 from vault.search import Search
 from vault.seen_lists import SeenLists
+from vault.segments import Segments
 from vault.subjects import Subjects
 from vault.waiting import WaitingReads
 
@@ -53,6 +54,7 @@ class Vault:
     importer: Importer
     provisions: Provisions
     release: Release
+    segments: Segments
     ledger: Ledger
     lists: SeenLists
     linking: Linking
@@ -116,6 +118,16 @@ class Vault:
             received=received,
             max_record_bytes=max_record_bytes,
         )
+        release = Release(
+            node=node,
+            keyring=keyring,
+            store=records,
+            queries=queries,
+            attachments=attachments,
+            provisions=provisions,
+            entropy=entropy,
+            max_answer_bytes=max_answer_bytes,
+        )
         return cls(
             keyring=keyring,
             types=types,
@@ -128,13 +140,12 @@ class Vault:
             intake=intake,
             importer=Importer(intake=intake, subjects=subjects),
             provisions=provisions,
-            release=Release(
+            release=release,
+            segments=Segments(
                 node=node,
-                keyring=keyring,
-                store=records,
-                queries=queries,
+                release=release,
+                attachments=attachments,
                 provisions=provisions,
-                max_answer_bytes=max_answer_bytes,
             ),
             ledger=ledger,
             lists=SeenLists(keyring=keyring),

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 
 from protocol.ids import DatasetTypeName
+from vault.errors import NotFound
 from vault.keyring import SubjectId
 from vault.moments import EARLIEST, LATEST, text_of
 from vault.records import ROW, Records
@@ -28,6 +29,14 @@ class Held(StrEnum):
     OWN = "own"
     RECEIVED = "received"
     BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stands in the order of time: a page goes on behind it."""
+
+    time_s: int
+    serial: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +66,26 @@ def _conditions(held: Held) -> list[Any]:  # SQL conditions have no narrower typ
     return conditions
 
 
-_ROWS = {
-    held: Hot(
-        select(*ROW)
-        .where(*_conditions(held))
-        .order_by(_c.time_s, _c.id)
-        .limit(bindparam("limit"))
-    )
-    for held in Held
-}
-_SERIALS = {
-    held: Hot(select(_c.id).where(*_conditions(held)).order_by(_c.time_s, _c.id))
-    for held in Held
-}
+_BEHIND = or_(
+    _c.time_s > bindparam("after_s"),
+    and_(_c.time_s == bindparam("after_s"), _c.id > bindparam("after_id")),
+)
+
+
+def _rows(*conditions: Any) -> Hot:
+    query = select(*ROW).where(*conditions).order_by(_c.time_s, _c.id)
+    return Hot(query.limit(bindparam("limit")))
+
+
+def _serials(*conditions: Any) -> Hot:
+    return Hot(select(_c.id).where(*conditions).order_by(_c.time_s, _c.id))
+
+
+_ROWS = {held: _rows(*_conditions(held)) for held in Held}
+_ROWS_BEHIND = {held: _rows(*_conditions(held), _BEHIND) for held in Held}
+_SERIALS = {held: _serials(*_conditions(held)) for held in Held}
+_SERIALS_BEHIND = {held: _serials(*_conditions(held), _BEHIND) for held in Held}
+_TIME = Hot(select(_c.time_s).where(_c.id == bindparam("id")))
 
 
 class Queries:
@@ -89,6 +105,7 @@ class Queries:
         limit: int = 1000,
         max_bytes: int = 1 << 30,
         held: Held = Held.OWN,
+        after: Place | None = None,
     ) -> list[OpenRecord]:
         """Return records of one subject and type, oldest first. One statement.
 
@@ -102,18 +119,21 @@ class Queries:
             max_bytes: ends after the record that goes beyond, so that large records
                 do not fill the memory.
             held: own records or received ones; stopped ones never.
+            after: only what stands behind this place.
 
         Raises:
             CannotOpen: a row was altered.
             Erased: the rows outlived the person's key.
         """
-        cursor = _ROWS[held].run(
+        statement = _ROWS[held] if after is None else _ROWS_BEHIND[held]
+        cursor = statement.run(
             connection,
             subject=subject,
             dataset_type=dataset_type,
             since_s=since_s,
             until_s=until_s,
             limit=limit,
+            **_behind(after),
         )
         found, size = [], 0
         while size <= max_bytes and (row := cursor.fetchone()) is not None:
@@ -132,16 +152,30 @@ class Queries:
         since_s: int = EARLIEST,
         until_s: int = LATEST,
         held: Held = Held.OWN,
+        after: Place | None = None,
     ) -> list[str]:
         """Return the serials of the same records, oldest first, unopened."""
-        rows = _SERIALS[held].run(
+        statement = _SERIALS[held] if after is None else _SERIALS_BEHIND[held]
+        rows = statement.run(
             connection,
             subject=subject,
             dataset_type=dataset_type,
             since_s=since_s,
             until_s=until_s,
+            **_behind(after),
         )
         return [row[0] for row in rows.fetchall()]
+
+    def place(self, connection: Connection, serial: str) -> Place:
+        """Return where a record stands.
+
+        Raises:
+            NotFound: no such record.
+        """
+        row = _TIME.run(connection, id=serial).fetchone()
+        if row is None:
+            raise NotFound("no such record")
+        return Place(row[0], serial)
 
     def counts(
         self, connection: Connection, subject: SubjectId, held: Held = Held.BOTH
@@ -162,3 +196,9 @@ class Queries:
             Count(DatasetTypeName(name), count, text_of(first), text_of(last))
             for name, count, first, last in connection.execute(query)
         )
+
+
+def _behind(after: Place | None) -> dict[str, object]:
+    if after is None:
+        return {}
+    return {"after_s": after.time_s, "after_id": after.serial}

@@ -10,7 +10,12 @@ the answer leaves, and it raises `Replayed` when the exchange was answered befor
 refusal is recorded as well (`refuse`), so the person sees who tried.
 
 In a hidden read (requirement 7) a record's id is replaced by one that names the city
-alone; it is the same each time under one consent and cannot be linked to another's.
+alone; it is the same each time under one consent and cannot be linked to another's. The
+same holds for attachments, which are told where the read asks for them.
+
+Where more records are there than one answer holds, it says where the next one starts,
+sealed under a key of this node for that consent: it tells nothing, and is of no use
+under another consent or for another type.
 """
 
 from __future__ import annotations
@@ -18,22 +23,27 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import orjson
 from sqlalchemy import Connection
 
 from protocol.answer import ReadResult
+from protocol.attachment import AttachmentInfo
+from protocol.box import NONCE_BYTES, Box
+from protocol.canonical import b64url, unb64url
 from protocol.consent import Consent, Operation
 from protocol.decision import Case, Deny, Permit, decide
-from protocol.errors import Malformed, Misuse
-from protocol.ids import ExchangeId, NodeId, RecordId
+from protocol.errors import CannotOpen, Malformed, Misuse
+from protocol.ids import AttachmentId, ExchangeId, NodeId, RecordId
 from protocol.provision import ProvisionRecord
 from protocol.pseudonym import blind_record_serial
 from protocol.request import Read, WireRecord
-from vault.keyring import NOBODY, Keyring, SubjectId
+from vault.attachments import Attachments
+from vault.keyring import NOBODY, Entropy, Keyring, SubjectId
 from vault.moments import EARLIEST, LATEST, seconds_of
 from vault.provisions import Provisions, RefusalRecord
-from vault.queries import Held, Queries
+from vault.queries import Held, Place, Queries
 from vault.records import Records
 from vault.sealed_record import OpenRecord
 
@@ -76,6 +86,13 @@ class Prepared:
     asked: Asked
 
 
+Told: TypeAlias = dict[RecordId, tuple[AttachmentInfo, ...]]
+"""What the requester is told of attachments, by record."""
+
+_TOLD_BYTES = 600
+"""What one attachment adds to an answer at most."""
+
+
 class Release:
     """Lets records out."""
 
@@ -86,7 +103,9 @@ class Release:
         keyring: Keyring,
         store: Records,
         queries: Queries,
+        attachments: Attachments,
         provisions: Provisions,
+        entropy: Entropy,
         max_answer_bytes: int = 4 << 20,
     ) -> None:
         self._city = node.city
@@ -94,6 +113,8 @@ class Release:
         self._keyring = keyring
         self._store = store
         self._queries = queries
+        self._attachments = attachments
+        self._entropy = entropy
         self._provisions = provisions
         self._max_bytes = max_answer_bytes
 
@@ -117,7 +138,8 @@ class Release:
             asked: from the envelope.
 
         Raises:
-            Malformed: `since` or `until` is no ISO 8601 time.
+            Malformed: `since` or `until` is no ISO 8601 time, or `after` is not from
+                here.
             CannotOpen: a stored row was altered.
         """
         since_s, until_s = _moment(query.since, EARLIEST), _moment(query.until, LATEST)
@@ -133,13 +155,29 @@ class Release:
         if timed and time_field is not None and time_field not in permit.fields:
             # Asking for ever smaller ranges would tell the time that may not leave.
             return Deny("field-outside-purpose", time_field)
+        after = None if query.after is None else self._place(case, permit, query.after)
         found: Iterable[OpenRecord] = ()
         if subject is not None:
             found = self._find(
-                connection, case, permit, subject, since_s, until_s, query.limit + 1
+                connection,
+                case,
+                permit,
+                subject,
+                since_s,
+                until_s,
+                query.limit + 1,
+                after,
             )
-        leaving, more = self._within(found, query.limit)
-        return self._prepared(case, permit, subject, asked, leaving, more)
+        told: Told = {}
+        if query.attachments:
+            found = self._telling(connection, case, permit, found, told)
+        leaving, more = self._within(found, query.limit, told)
+        prepared = self._prepared(case, permit, subject, asked, leaving, more, told)
+        if not more:
+            return prepared
+        start = self._after(connection, case, permit, leaving[-1])
+        result = prepared.result.model_copy(update={"next": start})
+        return replace(prepared, result=result)
 
     def commit(
         self, connection: Connection, prepared: Prepared, answer_digest: str
@@ -196,6 +234,55 @@ class Release:
         serial = uuid.UUID(bytes=blind_record_serial(secret, record))
         return RecordId(f"urn:machikura:{self._city}::{serial}")
 
+    def hidden_attachment(self, consent: str, attachment: str) -> AttachmentId:
+        """Return the id by which an attachment goes in hidden reads."""
+        secret = self._keyring.secret("hidden-attachments", consent)
+        serial = uuid.UUID(bytes=blind_record_serial(secret, attachment))
+        return AttachmentId(str(serial))
+
+    def info(self, case: Case, consent: str, info: AttachmentInfo) -> AttachmentInfo:
+        """Return what the requester is told of an attachment."""
+        if not case.hidden:
+            return info
+        name = self.hidden_attachment(consent, info.id)
+        return info.model_copy(update={"id": name, "name": None})
+
+    def _telling(
+        self,
+        connection: Connection,
+        case: Case,
+        permit: Permit,
+        found: Iterable[OpenRecord],
+        told: Told,
+    ) -> Iterable[OpenRecord]:
+        """Yield the records, and put what each has attached into `told`."""
+        for record in found:
+            told[record.id] = tuple(
+                self.info(case, permit.consent, attachment.info)
+                for attachment in self._attachments.of_record(connection, record.id)
+                if attachment.info.field in permit.fields
+            )
+            yield record
+
+    def _after(
+        self, connection: Connection, case: Case, permit: Permit, last: OpenRecord
+    ) -> str:
+        """Return the place behind a record, for the requester to give back."""
+        serial = last.id[len(self._prefix) :]
+        place = self._queries.place(connection, serial)
+        text = f"{place.time_s}|{place.serial}".encode("ascii")
+        box = Box(self._keyring.secret("next-page", permit.consent))
+        return b64url(box.seal(self._entropy(NONCE_BYTES), text, case.dataset.name))
+
+    def _place(self, case: Case, permit: Permit, after: str) -> Place:
+        box = Box(self._keyring.secret("next-page", permit.consent))
+        try:
+            text = box.open(unb64url(after), case.dataset.name).decode("ascii")
+        except CannotOpen as error:
+            raise Malformed("`after` is not from this holder and consent") from error
+        time_s, _, serial = text.partition("|")
+        return Place(int(time_s), serial)
+
     def _wanted(
         self,
         connection: Connection,
@@ -229,6 +316,7 @@ class Release:
         since_s: int,
         until_s: int,
         limit: int,
+        after: Place | None,
     ) -> Iterable[OpenRecord]:
         held, name = _held(case), case.dataset.name
         if permit.records is None:
@@ -241,21 +329,28 @@ class Release:
                 limit=limit,
                 max_bytes=self._max_bytes,
                 held=held,
+                after=after,
             )
         serials = self._queries.serials(
-            connection, subject, name, since_s=since_s, until_s=until_s, held=held
+            connection,
+            subject,
+            name,
+            since_s=since_s,
+            until_s=until_s,
+            held=held,
+            after=after,
         )
         allowed = [s for s in serials if self._is_named(s, permit, case.hidden)]
         return (self._store.get_serial(connection, s) for s in allowed[:limit])
 
     def _within(
-        self, found: Iterable[OpenRecord], limit: int
+        self, found: Iterable[OpenRecord], limit: int, told: Told
     ) -> tuple[list[OpenRecord], bool]:
         """Return what goes into one answer, at least one record; and whether all."""
         leaving: list[OpenRecord] = []
         size = 0
         for record in found:
-            size += len(record.content)
+            size += len(record.content) + _TOLD_BYTES * len(told.get(record.id, ()))
             if len(leaving) == limit or (leaving and size > self._max_bytes):
                 return leaving, True
             leaving.append(record)
@@ -276,12 +371,13 @@ class Release:
         asked: Asked,
         leaving: list[OpenRecord],
         more: bool,
+        told: Told,
     ) -> Prepared:
         consent = case.consent
         if consent is None:
             raise Misuse("a permit without a consent")
         result = ReadResult(
-            records=tuple(self._wire(case, permit, record) for record in leaving),
+            records=tuple(self._wire(case, permit, record, told) for record in leaving),
             fields=tuple(sorted(permit.fields)),
             cut=dict(permit.cut),
             more=more,
@@ -290,7 +386,9 @@ class Release:
         ids = tuple(record.id for record in leaving)
         return Prepared(result, permit, owner, ids, case, consent, asked)
 
-    def _wire(self, case: Case, permit: Permit, record: OpenRecord) -> WireRecord:
+    def _wire(
+        self, case: Case, permit: Permit, record: OpenRecord, told: Told
+    ) -> WireRecord:
         name = record.id
         if case.hidden:
             name = self.hidden_id(permit.consent, record.id)
@@ -301,6 +399,7 @@ class Release:
             version=record.version,
             time=record.time if time_field in permit.fields else None,
             content=project(record.content, permit.fields),
+            attachments=told.get(record.id),
         )
 
 

@@ -15,7 +15,8 @@ from node.api.registry import Registry, Reply
 from node.attachments import PIECE_BYTES
 from node.clients import Scope
 from node.core import Core
-from protocol.attachment import AttachmentInfo, FieldName, FileName
+from node.results import AttachmentEntry, told
+from protocol.attachment import FieldName, FileName
 from protocol.canonical import b64url
 from protocol.errors import Malformed
 from protocol.ids import AttachmentId, RecordId
@@ -57,17 +58,6 @@ class OwnerName(Request):
     id: RecordId
 
 
-class AttachmentEntry(Request):
-    """An attachment. `sha256` is base64url without padding."""
-
-    id: str
-    field: str
-    media_type: str
-    size: int
-    sha256: str
-    name: str | None
-
-
 class AttachmentList(Request):
     """The attachments of a record, oldest first."""
 
@@ -103,7 +93,7 @@ def register(registry: Registry, *, core: Core) -> None:
             name=params.name or None,
             sha256=_digest(params.sha256) if params.sha256 else None,
         )
-        return entry(info)
+        return told(info)
 
     @registry.route(
         "GET",
@@ -114,7 +104,7 @@ def register(registry: Registry, *, core: Core) -> None:
         problems=("not-found",),
     )
     async def attachments(params: OwnerName) -> AttachmentList:
-        return AttachmentList(attachments=[entry(i) for i in desk.of_record(params.id)])
+        return AttachmentList(attachments=[told(i) for i in desk.of_record(params.id)])
 
     @registry.route(
         "GET",
@@ -146,18 +136,6 @@ def register(registry: Registry, *, core: Core) -> None:
     async def delete_attachment(params: AttachmentName) -> Reply:
         await desk.delete(params.id)
         return Reply()
-
-
-def entry(info: AttachmentInfo) -> AttachmentEntry:
-    """Return an attachment as the API shows it."""
-    return AttachmentEntry(
-        id=info.id,
-        field=info.field,
-        media_type=info.media_type,
-        size=info.size,
-        sha256=info.sha256,
-        name=info.name,
-    )
 
 
 def _digest(text: str) -> str:

@@ -20,6 +20,7 @@ from node.api import (
     records,
     residents,
     status,
+    transfers,
 )
 from node.api.registry import Registry
 from node.core import Core
@@ -58,6 +59,7 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
             links,
             consents,
             exchanges,
+            transfers,
         ):
             resource.register(registry, core=core)
     if parts.residents is not None:

@@ -38,6 +38,8 @@ class Read(Request):
     data_class: DataClass | None = None
     wait_until: ShortText | None = None
     callback: CallbackTo | None = None
+    after: ShortText | None = None
+    attachments: bool = False
 
 
 class PushOrder(Request):
@@ -134,6 +136,8 @@ def _wished(body: Read) -> ReadRequest:
         since=body.since,
         until=body.until,
         limit=body.limit,
+        after=body.after,
+        attachments=body.attachments,
         hops=body.hops,
         timeout_ms=body.timeout_ms,
         data_class=body.data_class,

@@ -90,13 +90,13 @@ def list_(
     show(document, table(document["attachments"]), as_json=as_json)
 
 
-def table(entries: list[dict[str, Any]]) -> str:
+def table(entries: list[dict[str, Any]], indent: str = "") -> str:
     """Return attachments as lines for people."""
     rows: list[tuple[object, ...]] = [("ID", "FIELD", "TYPE", "BYTES", "NAME")]
     for entry in entries:
         what = entry["field"], entry["media_type"], entry["size"], entry["name"]
         rows.append((entry["id"], *what))
-    return columns(rows)
+    return columns(rows, indent=indent)
 
 
 @attachment.command("save")

@@ -13,6 +13,7 @@ import orjson
 import typer
 
 from node.commands.api_client import ApiClient, NodeProblem
+from node.commands.attachment import table
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
 from node.commands.output import (
     AsJson,
@@ -103,7 +104,12 @@ def read(
         "timeout_ms": timeout_ms,
         "wait_until": _wait(wait_until),
     }
-    body = {"dataset_type": dataset_type, "purpose": purpose, "limit": limit}
+    body: dict[str, Any] = {
+        "dataset_type": dataset_type,
+        "purpose": purpose,
+        "limit": limit,
+        "attachments": True,
+    }
     body |= {name: value for name, value in wishes.items() if value is not None}
     timeout_s = max(_LEAST_S, (timeout_ms or 0) / 1000 + _SLACK_S)
     client = connect(config, socket, timeout_s=timeout_s)
@@ -175,6 +181,9 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"  {record['id']}  {record['time'] or ''}".rstrip()
                 for name, value in record["content"].items():
                     yield f"    {name}: {_shown(value)}"
+                if record.get("attachments"):
+                    yield "  attachments 添付ファイル:"
+                    yield table(record["attachments"], indent="    ")
             if result["fields"]:
                 yield f"  released 提供項目: {' '.join(result['fields'])}"
             for clause, fields in result["cut"].items():

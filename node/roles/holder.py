@@ -33,6 +33,7 @@ from protocol.request import (
     LocateHandle,
     MemberKeyQuery,
     Read,
+    Warrant,
 )
 from protocol.suites import Suite
 from vault import release
@@ -125,7 +126,7 @@ class HolderDesk:
             route=tuple(str(hop.by) for hop in asked.hops),
             at_ms=asked.now_ms,
         )
-        verified = self._verified(query, asked)
+        verified = self.verified(query.warrant, asked)
         parts = verified if isinstance(verified, Verified) else None
         subject, prepared = self._database.read(
             partial(self._prepare, asked=asked, parts=parts, query=query, facts=facts)
@@ -133,8 +134,8 @@ class HolderDesk:
         if isinstance(verified, Deny):
             prepared = verified
         if isinstance(prepared, Deny):
-            deny, case = prepared, self._case(asked, parts, subject is not None)
-            await self._write(
+            deny, case = prepared, self.case(asked, parts, subject is not None)
+            await self.write(
                 lambda c: self._vault.release.refuse(c, case, subject, deny, facts),
                 parts,
             )
@@ -142,24 +143,22 @@ class HolderDesk:
         ready = prepared
 
         def commit(answer: str) -> asyncio.Future[bytes]:
-            return self._write(
+            return self.write(
                 lambda c: self._vault.release.commit(c, ready, answer), parts
             )
 
         return Reply(ready.result, commit)
 
-    def _write(
+    def write(
         self, record: Callable[[Connection], T], parts: Verified | None
     ) -> asyncio.Future[T]:
         """Write a release or refusal down, with the list that decided it if it is new.
 
         No answer by a list leaves before a restart would find that list.
         """
-        lists = self._vault.lists
-        judged = None if parts is None else parts.proof
-        if judged is None or lists.is_saved(judged):
+        lists, newest = self._vault.lists, None if parts is None else parts.proof
+        if newest is None or self.is_noted(parts):
             return self._database.write(record)
-        newest = judged
 
         def write(connection: Connection) -> T:
             lists.save(connection, newest)
@@ -173,13 +172,18 @@ class HolderDesk:
         written.add_done_callback(note)
         return written
 
-    def _verified(self, query: Read, asked: Asked) -> Verified | Deny | None:
+    def is_noted(self, parts: Verified | None) -> bool:
+        """Tell whether the list that decides is on disk already."""
+        judged = None if parts is None else parts.proof
+        return judged is None or self._vault.lists.is_saved(judged)
+
+    def verified(self, warrant: Warrant | None, asked: Asked) -> Verified | Deny | None:
         """Verify the warrant; in a hidden read under the member key of this consent."""
-        if query.warrant is None:
+        if warrant is None:
             return None
         pair = self._nameless_pair(asked.header.member)
         opening = None if pair is None else pair.opening
-        verified = self._warrants.verify(query.warrant, asked, opening)
+        verified = self._warrants.verify(warrant, asked, opening)
         if pair is None or isinstance(verified, Deny):
             return verified
         # One key, one consent: else answers under two could be linked.
@@ -196,12 +200,12 @@ class HolderDesk:
         query: Read,
         facts: release.Asked,
     ) -> tuple[SubjectId | None, release.Prepared | Deny]:
-        subject = self._subject(connection, parts)
-        case = self._case(asked, parts, subject is not None)
+        subject = self.subject(connection, parts)
+        case = self.case(asked, parts, subject is not None)
         prepared = self._vault.release.prepare(connection, case, subject, query, facts)
         return subject, prepared
 
-    def _subject(
+    def subject(
         self, connection: Connection, parts: Verified | None
     ) -> SubjectId | None:
         """Return whom the ticket names, if this resident's home node signed."""
@@ -216,7 +220,8 @@ class HolderDesk:
             return None
         return subject
 
-    def _case(self, asked: Asked, parts: Verified | None, bound: bool) -> Case:
+    def case(self, asked: Asked, parts: Verified | None, bound: bool) -> Case:
+        """Put together what is decided on; `bound`: the ticket names one of ours."""
         header, types = asked.header, self._vault.types
         if header.dataset_type is None:
             raise Malformed("a read needs a dataset type")

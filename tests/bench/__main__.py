@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 SUBJECTS = {
     "reads": "federated reads beside a bare chain; start and memory of a node",
+    "stream": "a large attachment through two brokers beside two plain proxies",
     "fresh": "the demo from a fresh clone to its first read across cities",
 }
 

@@ -38,12 +38,28 @@ MAX_HOPS_BYTES = hop.MAX_HOPS * 1024
 RECORD = {"id": RECORDS[0], "dataset_type": CHECKUP, "version": 1, "content": "{}"}
 SHARING = {"recipient": RECIPIENT, "purpose": TREATMENT, "consent": "c", "releases": 1}
 RESULTS: dict[str, dict[str, Any]] = {
+    "segment": {
+        "record": "urn:machikura:hoshino:clinic:0199c000-0000-7000-8000-00000000000a",
+        "attachment": {
+            "id": "0199c000-0000-7000-8000-00000000000b",
+            "field": "ecg_finding",
+            "media_type": "image/png",
+            "size": 70000,
+            "sha256": "A" * 43,
+        },
+        "offset": 65536,
+        "length": 4464,
+    },
     "read": {"records": [RECORD], "fields": ["date"], "cut": {"purpose": ["note"]}},
     "stored": {"stored": 1, "known": 0},
     "entries": {"entries": [{"node": HOLDER, "dataset_type": CHECKUP, "since": 1}]},
     "holdings": {
         "holdings": [{"dataset_type": CHECKUP, "count": 2, "sharing": [SHARING]}]
     },
+    "member-keys": {
+        "owners": [{"kid": "A" * 43, "node": HOLDER, "ends": 1, "number": 1}]
+    },
+    "taken": {"taken": True},
     "done": {},
     "acknowledged": {"acknowledgement": "a.b.c"},
     "token": {"token": "a.b.c"},
@@ -213,9 +229,9 @@ def test_answer_without_payload_is_taken(hops: bytes) -> None:
     assert longer.hops == b"mine\n" + hops
 
 
-@pytest.mark.parametrize("kind", [0, 3, 255])
+@pytest.mark.parametrize("kind", [0, 4, 255])
 def test_answer_of_an_unknown_type_is_refused(kind: int) -> None:
-    """There are two."""
+    """There are three."""
     with pytest.raises(Malformed, match="unknown type"):
         AnswerEnvelope.unpack(bytes([kind]) + bytes(10), LIMIT)
 

@@ -18,6 +18,13 @@ WARRANT = {"consent": TOKEN, "ticket": TOKEN}
 RECORD = {"id": RECORDS[0], "dataset_type": CHECKUP, "version": 1, "content": "{}"}
 PACKAGE = {"consent": TOKEN, "own_ticket": TOKEN, "holders": []}
 QUERIES: dict[str, dict[str, Any]] = {
+    "fetch": {
+        "record": "urn:machikura:hoshino:clinic:0199c000-0000-7000-8000-00000000000a",
+        "attachment": "0199c000-0000-7000-8000-00000000000b",
+        "offset": 65536,
+        "length": 1048576,
+        "transfer": "0199c000-0000-7000-8000-00000000000c",
+    },
     "read": {"warrant": WARRANT, "fields": ["date"], "records": [RECORDS[0]]},
     "push": {"warrant": WARRANT, "records": [RECORD]},
     "locate-locator": {"locator": DIGEST},
@@ -33,6 +40,8 @@ QUERIES: dict[str, dict[str, Any]] = {
     "register-location": {"grant": TOKEN, "dataset_types": [CHECKUP]},
     "member-key": {"consent": "consent 1", "until": 1},
     "certify-key": {"consent": "c", "key": {}, "sealing": SEALING, "until": 1},
+    "member-keys": {"after": 0},
+    "taken": {"message": "0199c000-0000-7000-8000-00000000000d"},
     "ping": {},
 }
 
