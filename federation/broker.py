@@ -282,6 +282,10 @@ class Broker:
             answer = await self._local(peer, envelope.with_line(line).pack())
             return prepend_hop(self._unnamed(envelope, answer), line)
         find = partial(self._peers.find, node)
+        found = find()
+        if found is not None and found[0].is_broker:
+            # Another broker of our city carries what is for itself, as we do.
+            return await self._hand_over(envelope, peer, iter((found,))) or lost
         beside = self._presence.beside(node)
         passed = await self._some_link(envelope, peer, find, beside, "member")
         return passed or await self._away(envelope, node)
@@ -306,6 +310,7 @@ class Broker:
         """Pass to another broker of our city; None if nobody may or can take it."""
         if peer.city == self.city and peer.is_broker and peer.node != self._node:
             return None  # One hop more inside a city, not two.
+        answer: bytes | Turned | None = None
         for found in beside:
             if found[0].node == peer.node:
                 continue
@@ -314,8 +319,10 @@ class Broker:
             turned = turned or self._agreements(envelope, peer, self.city, further=1)
             if turned is not None:
                 return replace(turned, elsewhere=True)
-            return await self._send(envelope, found, self.city)
-        return None
+            answer = await self._send(envelope, found, self.city)
+            if not isinstance(answer, Turned) or not answer.elsewhere:
+                break
+        return answer
 
     async def _away(self, envelope: Envelope, node: NodeId) -> bytes | Turned:
         """Refuse what cannot be delivered; a read may be told when it can be."""

@@ -179,6 +179,23 @@ class Addressbook:
         self.note(signed.body)
         return signed
 
+    def shown(self, node: NodeId, membership: str) -> None:
+        """Remember a node's membership that somebody else has shown us.
+
+        So a node is reached whose city nobody can ask just now.
+
+        Raises:
+            NoWay: its city is unknown.
+            ProtocolViolation: it has ended, or does not verify under its city's key.
+        """
+        operating = self.city(node.city).operating
+        signed = verify_membership(
+            membership, node.city, operating, self._now(), self._skew_s
+        )
+        if signed.body.sub != node:
+            raise Malformed("the membership is another node's")
+        self.note(signed.body)
+
     def lasting(self, shown: Credentials | None) -> Credentials | None:
         """Return credentials at hand that hold now: those shown, or newer ones.
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from federation.exchange import About, Answer, Endpoint, Refused, Target
 from identity.cache import Cache
-from node.addressbook import Addressbook
+from node.addressbook import Addressbook, NoWay
 from node.database import Database
 from node.freshening import Freshener
 from node.proofs import Proofs
@@ -82,6 +82,10 @@ class HolderAnswer:
 
     holder: NodeId | None
     outcome: Answer | Refused | Refusal
+
+
+_SILENT = frozenset({"no-route", "overloaded", "peer-unreachable", "timeout"})
+"""Why a city could not say who one of its nodes is; all else is its answer."""
 
 
 @dataclass(frozen=True)
@@ -379,6 +383,15 @@ class Reader:
         known = self._addressbook.known_target(ticket.node)
         if known is not None:
             return known
+        try:
+            async with asyncio.timeout(self._left_s(by_ms) / 2):
+                return await self._addressbook.target(ticket.node)
+        except (NoWay, TimeoutError) as error:
+            # Its city cannot be asked just now: the package shows who it is as well.
+            silent = isinstance(error, TimeoutError) or error.slug in _SILENT
+            if ticket.membership is None or not silent:
+                raise
+        self._addressbook.shown(ticket.node, ticket.membership)
         async with asyncio.timeout(self._left_s(by_ms)):
             return await self._addressbook.target(ticket.node)
 

@@ -12,6 +12,7 @@ from tests.simulation.town import (
     CLINIC,
     FAR_BROKER,
     FAR_CLINIC,
+    MARKET,
     RELEASED,
     Town,
     hops_of,
@@ -34,6 +35,12 @@ def brokers_of(town: Town, node: str) -> set[str]:
     """Return the brokers of its own city that a node is linked with."""
     parts = town.parts(node)
     return {str(peer.node) for peer, _ in parts.peers.brokers_of(parts.node.city)}
+
+
+def keep_apart(town: Town, one: str, other: str) -> None:
+    """Let two nodes see each other no more."""
+    town.network.cut(one, other)
+    town.network.stall(one, other)
 
 
 async def joined(town: Town) -> None:
@@ -85,5 +92,148 @@ def test_any_broker_is_lost_and_reads_go_on(lost: str) -> None:
         for _ in range(3):
             assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
         assert len(town.provisions(CLINIC)) == 4
+
+    play(story, build=build)
+
+
+def test_city_goes_on_for_hours_without_its_authority() -> None:
+    """Reads, hidden reads and pushes that were agreed on go on over the relay."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako, operations=["share", "store"])
+        hidden = await town.consent(hanako, hidden_holder=True)
+        await town.federation.crash(BROKER)
+        for _ in range(4):
+            town.federation.jump(3 * 3600)
+            await town.sleep(60)
+            assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+            assert said(await town.read(FAR_CLINIC, hidden)) == RELEASED
+        await town.push(consent)
+        await town.federation.drained()
+        assert len(town.provisions(FAR_CLINIC, "reception")) == 9
+
+    play(story, build=build)
+
+
+def test_relay_starts_while_the_authority_is_away() -> None:
+    """What it kept is verified again, and serves."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        await town.federation.crash(BROKER)
+        await town.federation.restart(SECOND)
+        await town.sleep(5)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+
+    play(story, build=build)
+
+
+def test_relay_stops_when_its_authority_is_away_for_longer_than_a_day() -> None:
+    """Nobody goes for ever by what was signed once."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        await town.federation.crash(FAR_BROKER)
+        town.federation.jump(90_000)
+        await town.sleep(120)
+        assert town.parts(FAR_SECOND).trust.agreements == {}
+        assert said(await town.read(FAR_CLINIC, consent)) != RELEASED
+        await town.federation.restart(FAR_BROKER)
+        await joined(town)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+
+    play(story, build=build)
+
+
+def test_brokers_of_a_city_that_do_not_see_each_other_serve_it_both() -> None:
+    """Partition between authority and relay; everybody else sees both."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        keep_apart(town, BROKER, SECOND)
+        for lost in (BROKER, SECOND):
+            await town.federation.stop(lost)
+            await town.sleep(1)
+            assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+            await town.federation.restart(lost)
+            await town.sleep(60)
+
+    play(story, build=build)
+
+
+def test_both_brokers_are_lost_and_come_back() -> None:
+    """Nothing is needed but to start them."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako, operations=["share", "store"])
+        await town.federation.crash(BROKER)
+        await town.federation.crash(SECOND)
+        await town.push(consent)
+        assert said(await town.read(FAR_CLINIC, consent)) != RELEASED
+        await town.sleep(3600)
+        await town.federation.restart(SECOND)
+        await town.federation.drained()
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+        await town.federation.restart(BROKER)
+        await joined(town)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+
+    play(story, build=build)
+
+
+def test_node_that_is_linked_with_one_broker_is_reached_over_the_other() -> None:
+    """One hop more inside the city, which stands in the chain."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        # The clinic hangs on the authority alone, the transit city on the relay.
+        keep_apart(town, CLINIC, SECOND)
+        for broker in ("minato/broker", "minato/broker-2"):
+            keep_apart(town, BROKER, broker)
+        await town.sleep(30)
+        answer = await town.read(FAR_CLINIC, consent)
+        assert said(answer) == RELEASED
+        assert hops_of(answer)[-2:] == [SECOND, BROKER]
+        assert len(hops_of(answer)) == 4
+
+    play(story, build=build)
+
+
+def test_removed_node_loses_its_link_with_every_broker() -> None:
+    """The relay learns it from the bundle."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        await town.federation.remove(MARKET)
+        await town.federation.until(lambda: brokers_of(town, MARKET) == set())
+        await town.sleep(120)
+        assert brokers_of(town, MARKET) == set()
+
+    play(story, build=build)
+
+
+def test_removed_relay_is_no_broker_any_more() -> None:
+    """Members and neighbors dial it no longer, and no bundle names it."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        await town.federation.remove(SECOND)
+        await town.federation.until(lambda: brokers_of(town, CLINIC) == {BROKER})
+        await town.sleep(120)
+        bundle = town.parts(CLINIC).trust.bundle
+        assert bundle is not None
+        assert [b.partition("@")[0] for b in bundle.body.brokers] == [BROKER]
 
     play(story, build=build)
