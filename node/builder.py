@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from federation.exchange import Endpoint, ExchangeLimits, MemberSecret
 from federation.outbox import Outbox, OutboxLimits
-from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
+from federation.way_out import WayOut
 from identity.agreements import AgreementStore
 from identity.keys import KeyStore
 from identity.trust import TrustStore
@@ -72,6 +72,9 @@ class Builder:
             node=self.node, keys=self.own_keys, trust=self.trust, database=database
         )
         self.peers = Peers()
+        self._way_out = WayOut(
+            self.node, self.peers, lambda what, code: self.parts.observe(what, code)
+        )
 
     def build(self) -> Parts:
         """Return everything."""
@@ -220,10 +223,7 @@ class Builder:
         """Hand an exchange to our broker, or carry it ourselves."""
         if self.parts.broker is not None:
             return await self.parts.broker.carry(self._self_peer(), payload)
-        found = self.peers.broker_of(self.node.city)
-        if found is None:
-            raise LinkLost("closed", "no link to a broker of our city")
-        return await found[1].request(payload, deadline_ms=deadline_ms)
+        return await self._way_out.send(payload, deadline_ms)
 
     def _self_peer(self) -> Peer:
         own = self.standing.own()

@@ -397,6 +397,11 @@ class Federation:
         self._died(name)
         await node.core.close()
 
+    def kill(self, name: str) -> None:
+        """Let a node's process be gone at this very moment; `crash` tidies up."""
+        self.nodes[name].database.dead = True
+        self._died(name)
+
     def _died(self, name: str) -> None:
         self.deaths.append(name)
         self.network.refuse(name)

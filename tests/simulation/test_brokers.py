@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from protocol.ids import CityId, NodeId
@@ -35,6 +37,16 @@ def brokers_of(town: Town, node: str) -> set[str]:
     """Return the brokers of its own city that a node is linked with."""
     parts = town.parts(node)
     return {str(peer.node) for peer, _ in parts.peers.brokers_of(parts.node.city)}
+
+
+def tried_again(town: Town) -> int:
+    """Return how often anybody sent the same request over another broker."""
+    found = 0
+    for node in town.federation.nodes.values():
+        outcomes = node.core.parts.outcomes
+        found += outcomes.get(("way-out", "next-broker"), 0)
+        found += outcomes.get(("relay", "path-lost"), 0)
+    return found
 
 
 def keep_apart(town: Town, one: str, other: str) -> None:
@@ -180,7 +192,8 @@ def test_both_brokers_are_lost_and_come_back() -> None:
         await town.federation.crash(SECOND)
         await town.push(consent)
         assert said(await town.read(FAR_CLINIC, consent)) != RELEASED
-        await town.sleep(3600)
+        town.federation.jump(3600)
+        await town.sleep(60)
         await town.federation.restart(SECOND)
         await town.federation.drained()
         assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
@@ -235,5 +248,33 @@ def test_removed_relay_is_no_broker_any_more() -> None:
         bundle = town.parts(CLINIC).trust.bundle
         assert bundle is not None
         assert [b.partition("@")[0] for b in bundle.body.brokers] == [BROKER]
+
+    play(story, build=build)
+
+
+@pytest.mark.parametrize("hop", [0, 1, 2])
+def test_broker_is_lost_in_the_middle_of_reads_and_none_is_lost_or_doubled(
+    hop: int,
+) -> None:
+    """Eight in flight over the broker that goes: each is answered, released once."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        lost = hops_of(await town.read(FAR_CLINIC, consent))[hop]
+        said_all: list[str] = []
+
+        async def reader() -> None:
+            for _ in range(8):
+                said_all.append(said(await town.read(FAR_CLINIC, consent)))
+
+        town.network.at(0.3, lambda: town.federation.kill(lost))
+        await asyncio.gather(*(reader() for _ in range(8)))
+        assert said_all == [RELEASED] * 64
+        releases = [p.exchange for p in town.provisions(CLINIC)]
+        assert len(releases) == len(set(releases)) == 65
+        assert len(town.provisions(FAR_CLINIC, "reception")) == 65
+        assert tried_again(town) > 0
 
     play(story, build=build)
