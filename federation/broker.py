@@ -285,7 +285,8 @@ class Broker:
         found = find()
         if found is not None and found[0].is_broker:
             # Another broker of our city carries what is for itself, as we do.
-            return await self._hand_over(envelope, peer, iter((found,))) or lost
+            passed = await self._hand_over(envelope, peer, iter((found,)))
+            return passed or Turned("peer-unreachable", "another broker of our city")
         beside = self._presence.beside(node)
         passed = await self._some_link(envelope, peer, find, beside, "member")
         return passed or await self._away(envelope, node)

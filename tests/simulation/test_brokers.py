@@ -267,7 +267,8 @@ def test_broker_is_lost_in_the_middle_of_reads_and_none_is_lost_or_doubled(
 
         async def reader() -> None:
             for _ in range(8):
-                said_all.append(said(await town.read(FAR_CLINIC, consent)))
+                answer = await town.read(FAR_CLINIC, consent)
+                said_all.append(said(answer))
 
         town.network.at(0.3, lambda: town.federation.kill(lost))
         await asyncio.gather(*(reader() for _ in range(8)))
