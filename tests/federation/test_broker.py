@@ -603,7 +603,7 @@ async def test_malformed_answer_of_a_neighbor_becomes_our_refusal(
     [
         (b"", "malformed"),
         (b"\x01\x00", "malformed"),
-        (b"\x02" + bytes(8), "unsupported-version"),
+        (b"\x03" + bytes(8), "unsupported-version"),
         (struct.pack(">BII", 1, 2**31, 0), "too-large"),
         (struct.pack(">BII", 1, 0, 2**31), "too-large"),
         (struct.pack(">BII", 1, 100, 0) + b"short", "malformed"),
