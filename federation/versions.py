@@ -28,7 +28,10 @@ from federation.ports import LinkError
 VERSIONS: Final = (1, 2)
 """Versions of the link protocol that this code speaks."""
 
-CAPABILITIES: Final[frozenset[str]] = frozenset()
+EVIDENCE: Final = "evidence"
+"""Signed batches of what was carried are exchanged over the link."""
+
+CAPABILITIES: Final[frozenset[str]] = frozenset({EVIDENCE})
 """Optional features of links that this code has."""
 
 MAX_OFFERS: Final = 16

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from federation.evidence_store import EvidenceStore
 from federation.exchange import Endpoint, ExchangeLimits, MemberSecret
 from federation.outbox import Outbox, OutboxLimits
 from federation.peers import Peer, Peers
@@ -21,6 +22,9 @@ from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
+from node.evidence.alarms import Alarms
+from node.evidence.desk import EvidenceDesk
+from node.evidence.parties import EvidenceLimits, Journal
 from node.fetcher import Fetcher
 from node.freshening import Freshener
 from node.keys import INDEX, VAULT, node_keys
@@ -169,6 +173,7 @@ class Builder:
                 dead_ms=settings.limits.dead_letter_days * _DAY_MS,
             ),
         )
+        self.evidence = self._evidence()
         self.parts = Parts(
             settings=settings,
             world=world,
@@ -185,6 +190,7 @@ class Builder:
             attachments=self.attachments,
             deliveries=self.deliveries,
             outbox=self.outbox,
+            evidence=self.evidence,
             dial_state=DialState(self.database),
             link_identity=NodeLinkIdentity(
                 node=self.node,
@@ -216,6 +222,37 @@ class Builder:
             exchanges.tap = self.capture
         exchanges.on(self.parts.member.handlers())
         return self.parts
+
+    def _evidence(self) -> EvidenceDesk:
+        settings, world = self.settings, self.world
+        table = settings.evidence
+        store = EvidenceStore(box=Box(self.keys.secret(VAULT)), entropy=world.entropy)
+        alarms = Alarms(
+            store=store,
+            database=self.database,
+            now_ms=self.now_ms,
+            raised=lambda kind: self.parts.observe("evidence", kind),
+        )
+        journal = Journal(
+            node=self.node,
+            signer=self.signer,
+            credentials=self.standing.credentials,
+            trust=self.trust,
+            database=self.database,
+            store=store,
+            clock=world.clock,
+            entropy=world.entropy,
+            relays=Role.BROKER in self.roles,
+            limits=EvidenceLimits(
+                batch_s=table.batch_s,
+                silent_s=table.silent_s,
+                keep_s=table.keep_days * 86_400,
+                skew_ms=self.skew_s * 1000,
+                settle_ms=settings.limits.deadline_max_ms + table.silent_s * 500,
+            ),
+            alarms=alarms,
+        )
+        return EvidenceDesk(journal)
 
     # -------------------------------------------------------------- what links need
 

@@ -159,6 +159,18 @@ def _provisions(app: typer.Typer) -> None:
     provisions.add_to(app)
 
 
+def _evidence(app: typer.Typer) -> None:
+    from node.commands import evidence
+
+    evidence.add_to(app)
+
+
+def _reconcile(app: typer.Typer) -> None:
+    from node.commands import reconcile
+
+    reconcile.add_to(app)
+
+
 def _outbox(app: typer.Typer) -> None:
     from node.commands import outbox
 
@@ -222,6 +234,14 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
     "provisions": (
         "Show who got a person's data. 提供・受領・拒否の記録を表示します。",
         _provisions,
+    ),
+    "evidence": (
+        "Signed batches with neighbors, and alarms. 証拠と警報。",
+        _evidence,
+    ),
+    "reconcile": (
+        "Compare our journal with a neighbor's. 交換履歴を突合します。",
+        _reconcile,
     ),
     "outbox": ("Messages that wait or were refused. 未配送メッセージ。", _outbox),
 }

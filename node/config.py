@@ -285,6 +285,25 @@ class DiscoveryTable(Table):
     )
 
 
+class EvidenceTable(Table):
+    """What is signed about exchanges with neighbors, and looked at afterwards."""
+
+    batch_s: Annotated[int, Field(gt=0, le=60)] = setting(
+        5, "Time between two signed batches of one link.", unit="s"
+    )
+    silent_s: Positive = setting(
+        60,
+        "How long a linked peer may keep its batches back before an alarm.",
+        unit="s",
+    )
+    keep_days: Positive = setting(
+        90, "How long batches, routes and seen alarms are kept.", unit="days"
+    )
+    audit_share: Annotated[float, Field(ge=0, le=1)] = setting(
+        0.01, "Share of own exchanges whose route is proven afterwards."
+    )
+
+
 class LogTable(Table):
     """What the node writes about its work; never personal data."""
 
@@ -336,6 +355,7 @@ class Settings(Table):
     trust: TrustTable = TrustTable()
     limits: LimitsTable = LimitsTable()
     discovery: DiscoveryTable = DiscoveryTable()
+    evidence: EvidenceTable = EvidenceTable()
     log: LogTable = LogTable()
     capture: CaptureTable = CaptureTable()
     metrics: MetricsTable = MetricsTable()

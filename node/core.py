@@ -12,13 +12,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from federation.dialer import BackoffPolicy, Dialer, DialTarget
 from federation.hub import HubLimits, LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link
 from federation.peers import Peer
-from federation.versions import VERSIONS, Abilities
+from federation.versions import EVIDENCE, VERSIONS, Abilities
 from node.config import Settings
 from node.parts import Parts
 from protocol.errors import MachikuraError, Malformed, Misuse
@@ -85,13 +86,18 @@ class Core:
             self._run(parts.waiting.run())
         if parts.callbacks is not None:
             self._run(parts.callbacks.run())
+        self._run(parts.evidence.run())
         self._every(renewal_s, self._renew, first=False)
         self._every(600, self._housekeeping, first=False)
         if parts.desk is not None:
             self._every(60, self._refresh_city)
 
-    async def close(self) -> None:
-        """Stop everything; what is durable stays."""
+    async def close(self, *, in_order: bool = True) -> None:
+        """Stop everything; what is durable stays.
+
+        Args:
+            in_order: whether the database still takes writes.
+        """
         for job in self._jobs:
             job.cancel()
         for job in self._jobs:
@@ -100,6 +106,8 @@ class Core:
         await self.dialer.close()
         await self.links.close()
         self.parts.exchanges.close()
+        if in_order:
+            await self.parts.evidence.finish()
 
     def dial_neighbors(self) -> None:
         """Keep links to the brokers of every city we agreed with, where they listen."""
@@ -204,8 +212,9 @@ class Core:
     async def _on_request(self, link: Link, payload: bytes) -> bytes:
         peer, parts = _peer_of(link), self.parts
         if parts.broker is not None:
-            return await parts.broker.carry(peer, payload)
-        return await parts.exchanges.answer(payload)
+            handle = partial(parts.broker.carry, peer)
+            return await parts.evidence.serve(peer, payload, handle)
+        return await parts.evidence.serve(peer, payload, parts.exchanges.answer)
 
     async def _on_notice(self, link: Link, notice: bytes) -> None:
         peer, parts = _peer_of(link), self.parts
@@ -227,7 +236,8 @@ class Core:
     def _on_up(self, link: Link) -> None:
         peer, parts = _peer_of(link), self.parts
         _logger.info("link to %s is up", peer.node)
-        parts.peers.add(peer, link)
+        speaks = EVIDENCE in link.terms.capabilities
+        parts.peers.add(peer, parts.evidence.on_up(peer, link, speaks))
         if parts.desk is not None:
             parts.desk.on_up(peer, link)
         self._once(self._after_up(peer))
@@ -235,7 +245,7 @@ class Core:
     def _on_down(self, link: Link, reason: str) -> None:
         peer, parts = _peer_of(link), self.parts
         _logger.info("link to %s is down: %s", peer.node, reason)
-        parts.peers.remove(peer, link)
+        parts.peers.remove(peer, parts.evidence.on_down(peer, link))
         if parts.desk is not None:
             parts.desk.on_down(peer, link)
 

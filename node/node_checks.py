@@ -88,6 +88,17 @@ def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Ch
             "machikura outbox list で確認し、再送または破棄してください。",
         )
 
+    async def evidence() -> Trouble | None:
+        open_alarms = parts.database.read(parts.evidence.store.count_open)
+        if not open_alarms:
+            return None
+        return Trouble(
+            f"The evidence contradicts a neighbor: {open_alarms} alarms.",
+            f"隣接ノードとの交換履歴に不一致があります(警報 {open_alarms} 件)。",
+            "machikura evidence alarms; then machikura reconcile PEER FROM TO.",
+            "machikura evidence alarms と machikura reconcile で確認してください。",
+        )
+
     async def capture() -> Trouble | None:
         if settings.capture.path is None:
             return None
@@ -106,6 +117,7 @@ def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Ch
         _check("broker-link", Severity.ERROR, broker_link, "Link to the city", "接続"),
         _check("trust-bundle", Severity.ERROR, trust, "Trust bundle", "信頼情報"),
         _check("outbox", Severity.WARNING, dead_letters, "Outbox", "送信箱"),
+        _check("evidence", Severity.WARNING, evidence, "Evidence", "証拠"),
         _check("capture", Severity.WARNING, capture, "Capture is off", "記録機能"),
     ]
     if parts.broker is not None:

@@ -26,6 +26,7 @@ from node.config import Settings
 from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
+from node.evidence.desk import EvidenceDesk
 from node.fetcher import Fetcher
 from node.links import NodeLinkIdentity
 from node.locator import Locator
@@ -71,6 +72,7 @@ class Parts:
     attachments: AttachmentDesk
     deliveries: Deliveries
     outbox: Outbox
+    evidence: EvidenceDesk
     dial_state: DialState
     link_identity: NodeLinkIdentity
     member: MemberDesk
@@ -112,6 +114,7 @@ class Parts:
         """Take up everything that was kept."""
         now_ms = self.world.clock.now_ms()
         self.standing.load(self.now())
+        await self.evidence.load()
         if self.desk is not None:
             self.desk.load()
         await self.take_agreements()
@@ -186,6 +189,7 @@ class Parts:
     async def purge(self) -> None:
         """Delete what has ended: retention, messages, nameless keys, sessions."""
         now = self.now()
+        await self.evidence.purge()
         await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
         await self.database.write(self.outbox.purge)
         await self.attachments.tidy()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
+import federation.evidence_tables
 import federation.tables
 import identity.tables
 import node.tables

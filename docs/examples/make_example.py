@@ -63,6 +63,14 @@ from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, Read
 from protocol.canonical import b64url, unb64url
 from protocol.consent import open_ticket
 from protocol.envelope import Address, Envelope, Kind, RoutingHeader
+from protocol.evidence import (
+    LIFE_S,
+    LINK_BATCH,
+    Leaf,
+    LinkBatch,
+    Outcome,
+    root_of,
+)
 from protocol.hop import HopRecord, append, last_digest
 from protocol.ids import ExchangeId, RecordId, uuid7
 from protocol.location import TokenBody, open_token
@@ -300,6 +308,35 @@ def packets() -> dict[str, str]:
     }
 
 
+# ----------------------------------------------------------------------- evidence
+
+
+def evidence(request: str) -> dict[str, str]:
+    """Return a batch that the pharmacy signs about its link, with one leaf."""
+    leaf = Leaf(
+        asked=True,
+        adopted=False,
+        outcome=Outcome.ANSWERED,
+        exchange=seed("exchange", 16),
+        request=unb64url(request),
+        answer=hashlib.sha256(b"an answer").digest(),
+    ).encode()
+    stream = b64url(seed("stream", 16))
+    body = LinkBatch(
+        **{**claims(PHARMACY, NEAR, 15, LIFE_S), "jti": f"{stream}.0"},
+        stream=stream,
+        seq=0,
+        count=1,
+        root=root_of([leaf]),
+        from_ms=NOW * 1000,
+        to_ms=NOW * 1000 + 5_000,
+    )
+    return {
+        "link batch (JWS)": sign(signing(PHARMACY), LINK_BATCH, body).token,
+        "leaf (hex)": leaf.hex(),
+    }
+
+
 # ----------------------------------------------------------------------- the file
 
 
@@ -335,6 +372,7 @@ def build(recorded: Mapping[str, str] | None) -> dict[str, Any]:
         "refusal of the open read": refusal(plain["request digest"]),
         "handshake": handshake(),
         "packets (hex)": packets(),
+        "evidence": evidence(plain["request digest"]),
         "ciphertexts": tape.used,
     }
 

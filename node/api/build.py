@@ -11,6 +11,7 @@ from node.api import (
     clients,
     consents,
     datasets,
+    evidence,
     exchanges,
     imports,
     links,
@@ -47,6 +48,7 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
         registry, database=database, now_ms=clock.now_ms, entropy=parts.world.entropy
     )
     outbox.register(registry, core=core)
+    evidence.register(registry, core=core)
     city.register_member(registry, core=core)
     if parts.city is not None:
         city.register_city(registry, core=core)

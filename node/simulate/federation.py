@@ -156,6 +156,7 @@ class Federation:
         folder: Path,
         suite: Suite = Suite.HYBRID,
         trust: Mapping[str, int] | None = None,
+        evidence: Mapping[str, float] | None = None,
     ) -> None:
         """Start without cities.
 
@@ -164,11 +165,13 @@ class Federation:
             folder: keeps the key files.
             suite: of every node that names no other.
             trust: settings of the table `trust`, for every node.
+            evidence: settings of the table `evidence`, for every node.
         """
         self.network = network
         self.clock = network.clock("world")
         self.suite = suite
         self._trust = dict(trust or {})
+        self._evidence = dict(evidence or {})
         self.nodes: dict[str, SimulatedNode] = {}
         self.deaths: list[str] = []
         self._folder = folder
@@ -291,6 +294,7 @@ class Federation:
                 "brokers": () if leads else (f"{home}@{SCHEME}{home}",),
                 "link": {"public_url": f"{SCHEME}{name}"},
                 "trust": self._trust,
+                "evidence": self._evidence,
             },
             strict=False,
         )
@@ -395,7 +399,7 @@ class Federation:
         node.running = False
         node.database.dead = True
         self._died(name)
-        await node.core.close()
+        await node.core.close(in_order=False)
 
     def kill(self, name: str) -> None:
         """Let a node's process be gone at this very moment; `crash` tidies up."""
@@ -428,7 +432,7 @@ class Federation:
         """Stop every node."""
         for node in self.nodes.values():
             with suppress(asyncio.CancelledError):
-                await node.core.close()
+                await node.core.close(in_order=not node.database.dead)
             await node.database.close()
             node.engine.dispose()
 
