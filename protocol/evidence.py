@@ -34,7 +34,7 @@ from pydantic import Field
 
 from protocol import merkle
 from protocol.canonical import b64url, unb64url
-from protocol.envelope import VERSION as ENVELOPE_VERSION
+from protocol.envelope import VERSIONS
 from protocol.errors import Malformed, TooLarge
 from protocol.membership import Credentials
 from protocol.model import Claims, Digest, Document, Millis
@@ -211,7 +211,7 @@ def front_of(payload: bytes) -> bytes:
     if len(payload) < _ENVELOPE.size:
         return b""
     version, header, hops = _ENVELOPE.unpack_from(payload)
-    if version != ENVELOPE_VERSION:
+    if version not in VERSIONS:
         return b""
     return payload[: _ENVELOPE.size + header + hops]
 

@@ -23,6 +23,7 @@ from node.schema import create_all
 from node.sqlite import memory_engine
 from protocol.box import Box
 from protocol.canonical import b64url, canonical
+from protocol.envelope import VERSION
 from protocol.errors import UnknownKey
 from protocol.evidence import (
     LIFE_S,
@@ -79,7 +80,7 @@ def request(exchange: str, *, hops: bytes = b"", body: bytes = b"body") -> bytes
     """Return an envelope as a journal sees one: header, hop records, body."""
     claims = b64url(canonical({"id": exchange}))
     token = f"e30.{claims}.c2ln".encode()
-    return struct.pack(">BII", 1, len(token), len(hops)) + token + hops + body
+    return struct.pack(">BII", VERSION, len(token), len(hops)) + token + hops + body
 
 
 def answer(text: bytes = b"answer") -> bytes:
