@@ -311,14 +311,14 @@ def packets() -> dict[str, str]:
 # ----------------------------------------------------------------------- evidence
 
 
-def evidence(request: str) -> dict[str, str]:
+def evidence() -> dict[str, str]:
     """Return a batch that the pharmacy signs about its link, with one leaf."""
     leaf = Leaf(
         asked=True,
         adopted=False,
         outcome=Outcome.ANSWERED,
         exchange=seed("exchange", 16),
-        request=unb64url(request),
+        request=hashlib.sha256(b"a request").digest(),
         answer=hashlib.sha256(b"an answer").digest(),
     ).encode()
     stream = b64url(seed("stream", 16))
@@ -372,7 +372,7 @@ def build(recorded: Mapping[str, str] | None) -> dict[str, Any]:
         "refusal of the open read": refusal(plain["request digest"]),
         "handshake": handshake(),
         "packets (hex)": packets(),
-        "evidence": evidence(plain["request digest"]),
+        "evidence": evidence(),
         "ciphertexts": tape.used,
     }
 
