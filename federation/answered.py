@@ -86,7 +86,8 @@ class Answered:
 
         The caller MUST then call `keep` or `abandon`.
         """
-        if not self._seen.add(name, until_ms, now_ms):
+        sender = name.partition(" ")[0]
+        if not self._seen.add(name, until_ms, now_ms, sender=sender):
             return False
         self._running[name] = _Running(request, until_ms)
         return True
@@ -107,7 +108,7 @@ class Answered:
         while not self.begin(name, request, until_ms, now_ms):
             running = self._running.get(name)
             given = self._given.get(name)
-            if running is None and given is None and self._seen.full:
+            if running is None and given is None and name not in self._seen:
                 raise TooManyExchanges("too many exchanges at once")
             known = running or given
             if known is None or known.request != request:

@@ -19,18 +19,21 @@ long than the one before it, so that a silent hop is named by its neighbor.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 from federation import relay
+from federation.limits import Paced
 from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.peers import Carrier, Peer, Peers
 from federation.presence import Presence
 from federation.relay import Agreed, Turned
 from federation.replay import SeenIds
 from federation.routing import RouteTable
+from federation.shares import Shares
 from protocol import hop
 from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
 from protocol.envelope import Envelope, RoutingHeader
@@ -59,6 +62,9 @@ class BrokerLimits:
         skew_ms: how far two clocks may differ.
         way_back_ms: what a broker leaves the one before it to pass on its refusal.
         tokens_cached: opened location tokens that are remembered.
+        in_flight: exchanges that are carried at the same time, shared out fairly
+            between those they come from, and between those they go to.
+        retry_ms: how long whoever got no share is told to wait.
     """
 
     max_envelope_bytes: int = 8 * 1024 * 1024
@@ -67,6 +73,8 @@ class BrokerLimits:
     skew_ms: int = 5_000
     way_back_ms: int = 250
     tokens_cached: int = 10_000
+    in_flight: int = 8_192
+    retry_ms: int = 500
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Broker:
         peers: Peers,
         routes: RouteTable,
         agreed: Agreed,
-        allow: Callable[[str], int | None],
+        allow: Callable[[str], Paced],
         local: Callable[[Peer, bytes], Awaitable[bytes]],
         now_ms: Callable[[], int],
         limits: BrokerLimits,
@@ -96,6 +104,7 @@ class Broker:
         member_behind: Callable[[str], NodeId | None] | None = None,
         presence: Presence | None = None,
         authority: Callable[[], NodeId | None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
         keep_wait: Callable[[RoutingHeader, NodeId], Awaitable[bool]] | None = None,
     ) -> None:
         """Take the parts.
@@ -108,7 +117,7 @@ class Broker:
             peers: live links.
             routes: what neighbors announced.
             agreed: the agreement in force with a city.
-            allow: takes a peer's name; returns None, or milliseconds to wait.
+            allow: takes a peer's name; returns what becomes of a request of it.
             local: answers exchanges addressed to this node itself.
             now_ms: clock.
             limits: bounds.
@@ -120,6 +129,7 @@ class Broker:
             presence: who is linked with other brokers of our city.
             authority: the broker of our city that knows what we may not know; None if
                 that is us.
+            sleep: waits so many seconds; without it nothing is delayed.
             keep_wait: keeps the wait of a read whose holder has no link; returns
                 whether the requester will be told when it is back.
         """
@@ -140,6 +150,9 @@ class Broker:
         self._presence = presence or Presence()
         self._authority = authority
         self._keep_wait = keep_wait
+        self._sleep = sleep
+        self._coming = Shares(limits.in_flight)
+        self._going = Shares(limits.in_flight)
         self._seen = SeenIds(times=PATHS)
         self._tokens: OrderedDict[str, TokenBody] = OrderedDict()
 
@@ -160,22 +173,52 @@ class Broker:
         except MachikuraError as error:
             self._observe(error.slug)
             raise LinkProblem(error.slug) from error
+        party = self._party(peer)
+        if not self._coming.take(party):
+            self._observe("overloaded")
+            raise LinkProblem("overloaded", self._limits.retry_ms)
         try:
-            turned = self._check(envelope, peer) or await self._forward(envelope, peer)
+            turned = await self._pace(peer)
+            turned = turned or self._check(envelope, peer)
+            turned = turned or await self._forward(envelope, peer)
+        except LinkProblem:
+            raise
         except MachikuraError as error:
             turned = Turned(error.slug, error.detail)
+        finally:
+            self._coming.give_back(party)
         if isinstance(turned, Turned):
             self._observe(turned.code)
             return self._refuse(envelope, turned)
         self._observe("forward")
         return turned
 
+    def _party(self, peer: Peer) -> str:
+        """Return who shares with whom: our members, and each other city as one."""
+        return peer.node if peer.city == self.city else peer.city
+
+    async def _pace(self, peer: Peer) -> bytes | Turned | None:
+        """Hold a peer to its rate: first by delay, then by refusal.
+
+        Before anything else, since every refusal after it costs a signature.
+
+        Raises:
+            LinkProblem: it was refused too often to be worth one.
+        """
+        paced = self._allow(peer.node)
+        if paced.retry_ms:
+            if paced.curt:
+                self._observe("rate-limited")
+                raise LinkProblem("rate-limited", paced.retry_ms)
+            detail = f"wait {paced.retry_ms} ms"
+            return Turned("rate-limited", detail, paced.retry_ms)
+        if paced.delay_ms and self._sleep is not None:
+            self._observe("delayed")
+            await self._sleep(paced.delay_ms / 1000)
+        return None
+
     def _check(self, envelope: Envelope, peer: Peer) -> Turned | None:
         now_ms, limits = self._now_ms(), self._limits
-        # First, since every refusal below costs a signature.
-        wait_ms = self._allow(peer.node)
-        if wait_ms is not None:
-            return Turned("rate-limited", f"wait {wait_ms} ms", wait_ms)
         turned = (
             relay.check_peer(envelope, peer, self.city)
             or relay.check_loop(envelope, peer, self._node)
@@ -186,19 +229,21 @@ class Broker:
         )
         if turned is not None:
             return turned
-        return self._first_here(envelope, now_ms)
+        return self._first_here(envelope, peer, now_ms)
 
-    def _first_here(self, envelope: Envelope, now_ms: int) -> Turned | None:
+    def _first_here(self, envelope: Envelope, peer: Peer, now_ms: int) -> Turned | None:
         """Refuse what we are carrying already; another path may lead here as well."""
         name, request = envelope.header.id, envelope.digest
         until_ms = envelope.header.deadline_ms + self._limits.skew_ms
-        if self._seen.add(name, until_ms, now_ms, request):
+        party = self._party(peer)
+        if self._seen.add(name, until_ms, now_ms, request, sender=party):
             return None
         if self._seen.again(name, request):
             self._observe("again")
             return None
-        if self._seen.full:
-            return Turned("overloaded", "too many exchanges at once")
+        if name not in self._seen:
+            retry_ms = self._limits.retry_ms
+            return Turned("overloaded", "too many exchanges at once", retry_ms)
         return Turned("loop", "this broker has seen the exchange")
 
     async def _forward(self, envelope: Envelope, peer: Peer) -> bytes | Turned:
@@ -279,7 +324,12 @@ class Broker:
             return node
         if node == self._node:
             line = hop.line(self._record(envelope, "member", "forward"))
-            answer = await self._local(peer, envelope.with_line(line).pack())
+            left_ms = max(0, self._patience(envelope) - self._now_ms())
+            try:
+                async with asyncio.timeout(left_ms / 1000):
+                    answer = await self._local(peer, envelope.with_line(line).pack())
+            except TimeoutError:
+                return Turned("timeout", "this broker was too slow itself")
             return prepend_hop(self._unnamed(envelope, answer), line)
         find = partial(self._peers.find, node)
         found = find()
@@ -397,6 +447,10 @@ class Broker:
         carried = envelope.with_line(line).pack()
         deadline_ms = self._patience(envelope)
         silent = "the holder" if to == "member" else str(peer.node)
+        party = self._party(peer)
+        if not self._going.take(party):
+            retry_ms = self._limits.retry_ms
+            return Turned("overloaded", f"{silent} is busy", retry_ms, elsewhere=True)
         try:
             answer = await link.request(carried, deadline_ms=deadline_ms)
         except DeadlinePassed:
@@ -408,6 +462,8 @@ class Broker:
             detail, retry_after_ms = f"link to {silent}", problem.retry_after_ms
             busy = problem.slug == "overloaded"
             return Turned(_known(problem.slug), detail, retry_after_ms, elsewhere=busy)
+        finally:
+            self._going.give_back(party)
         if to == "member":
             answer = self._unnamed(envelope, answer)
         else:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from federation.frames import CHUNK_BYTES, FrameError
+from federation.shares import Shares
 
 WINDOW_BYTES: Final = 262_144
 """What a sender may have unacknowledged on one stream: four chunks."""
@@ -112,32 +113,67 @@ class Incoming:
 class Inbox:
     """Messages being received or in hand, within a budget of bytes."""
 
-    def __init__(self, max_message_bytes: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        max_message_bytes: int,
+        max_bytes: int,
+        shares: Shares | None = None,
+        party: str = "",
+    ) -> None:
+        """Start empty.
+
+        Args:
+            max_message_bytes: of one message.
+            max_bytes: of this link.
+            shares: of all links together; None for no such bound.
+            party: whose share this link's bytes are.
+        """
         self._max_message_bytes = max_message_bytes
         self._max_bytes = max_bytes
+        self._shares = shares
+        self._party = party
         self._held = 0
         self._incoming: dict[int, Incoming] = {}
 
     def __contains__(self, stream: int) -> bool:
         return stream in self._incoming
 
-    def fault(self, size: int) -> str | None:
-        """Returns why a message of that size is not taken, None when it is."""
+    def fault(self, size: int, *, shared: bool = True) -> str | None:
+        """Returns why a message of that size is not taken, None when it is.
+
+        Args:
+            size: of the message.
+            shared: whether the bound of all links counts as well; not for notices,
+                which can only be refused by losing the link.
+        """
         if size > self._max_message_bytes:
             return "too-large"
-        return "overloaded" if self._held + size > self._max_bytes else None
+        if self._held + size > self._max_bytes:
+            return "overloaded"
+        if shared and self._shares and not self._shares.fits(self._party, size):
+            return "overloaded"
+        return None
 
     def hold(self, size: int) -> None:
         """Counts bytes that are in hand; the caller has asked for a `fault`."""
         self._held += size
+        if self._shares is not None:
+            self._shares.add(self._party, size)
 
     def release(self, size: int) -> None:
         """Counts bytes that are no longer in hand."""
         self._held -= size
+        if self._shares is not None:
+            self._shares.give_back(self._party, size)
+
+    def clear(self) -> None:
+        """Gives up messages half received: the link has ended."""
+        for stream in list(self._incoming):
+            self.drop(stream)
 
     def announce(self, stream: int, kind: int, size: int) -> None:
         """Expects a message in chunks; its bytes count as held from now on."""
-        self._held += size
+        self.hold(size)
         self._incoming[stream] = Incoming(kind, size)
 
     def add(self, stream: int, chunk: bytes) -> tuple[Incoming | None, int]:
@@ -163,4 +199,4 @@ class Inbox:
         """Forgets a message whose other half will not come or is not wanted."""
         incoming = self._incoming.pop(stream, None)
         if incoming is not None:
-            self._held -= incoming.size
+            self.release(incoming.size)

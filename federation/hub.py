@@ -24,6 +24,7 @@ from federation.handshake import (
 from federation.limits import LinkLimits
 from federation.link import Link, NoticeHandler, RequestHandler
 from federation.ports import Clock, Entropy, LinkError, Pipe, PipeClosed
+from federation.shares import Shares
 from federation.versions import Abilities, HandshakeRefused, LinkTerms
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class HubLimits:
     """Links open; one more is refused as `link-busy`."""
     max_links_per_peer: int = 4
     """Links with one peer; one more ends the oldest of them."""
+    max_bytes_in: int = 268_435_456
+    """Bytes of requests and answers in hand on all links, shared out fairly."""
 
 
 class LinkHub:
@@ -86,6 +89,7 @@ class LinkHub:
         self._abilities = abilities
         self._limits = limits or HubLimits()
         self._link_limits = link_limits or LinkLimits()
+        self._shares = Shares(self._limits.max_bytes_in)
         self._tap = tap
         self._links: dict[str, list[Link]] = {}
         self._observers: list[tuple[UpObserver, DownObserver]] = []
@@ -245,6 +249,7 @@ class LinkHub:
             on_notice=self._on_notice,
             on_lost=self._forget,
             limits=self._link_limits,
+            shares=self._shares,
             tap=self._tap,
         )
         links = self._links.setdefault(peer.node, [])

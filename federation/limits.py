@@ -30,6 +30,21 @@ class LinkLimits:
     """Seconds that closing waits, each, for the last packet and for handlers."""
 
 
+@dataclass(frozen=True)
+class Paced:
+    """What becomes of a request by its sender's rate: passed, delayed, or refused.
+
+    Attributes:
+        delay_ms: wait so long before going on.
+        retry_ms: refuse, and say to wait so long; 0 lets it pass.
+        curt: refuse without a signature: too many were refused already.
+    """
+
+    delay_ms: int = 0
+    retry_ms: int = 0
+    curt: bool = False
+
+
 @dataclass
 class LinkCounters:
     """What a link has carried so far, for metrics."""

@@ -36,6 +36,7 @@ from federation.outcome import DeadlinePassed, LinkLost, LinkProblem
 from federation.pending import Pending
 from federation.ports import Clock, Payload, Pipe, PipeClosed
 from federation.serving import Notices, Requests
+from federation.shares import Shares
 from federation.versions import LinkTerms
 from federation.writer import PacketWriter, size_of
 
@@ -86,6 +87,7 @@ class Link:
         on_notice: NoticeHandler | None = None,
         on_lost: Callable[[Link, str], None] | None = None,
         limits: LinkLimits | None = None,
+        shares: Shares | None = None,
         tap: Callable[[bytes], None] | None = None,
     ) -> None:
         """Wraps a pipe whose handshake is done; nothing moves before `start`.
@@ -100,6 +102,7 @@ class Link:
             on_notice: takes the peer's notices; without it they are dropped.
             on_lost: is told the reason at once when the link ends; must not raise.
             limits: the bounds of this link.
+            shares: of bytes in hand on all links together.
             tap: is given every packet as received, to show what a party has learned.
         """
         self.peer = peer
@@ -115,7 +118,12 @@ class Link:
         self._first_stream = 1 if dialed else 2
         self._next_stream = self._first_stream
         self._pending = Pending(self._abandon)
-        self._inbox = Inbox(self._limits.max_message_bytes, self._limits.max_bytes_in)
+        self._inbox = Inbox(
+            self._limits.max_message_bytes,
+            self._limits.max_bytes_in,
+            shares,
+            peer.node,
+        )
         self._writer = PacketWriter(self._limits.max_bytes_out, self.counters)
         self._serving = Requests(
             peer=peer.node,
@@ -321,7 +329,7 @@ class Link:
     def _take_notice(self, flags: int, stream: int, payload: bytes) -> None:
         self._check_opened_by_peer(stream)
         size = frames.read_u32(payload) if flags else len(payload)
-        if self._inbox.fault(size):
+        if self._inbox.fault(size, shared=False):
             # There is no answer by which to refuse it, and a gap between notices
             # would go unseen; both sides start afresh on a new link.
             self._lose("overloaded")
@@ -435,6 +443,8 @@ class Link:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=self._limits.close_grace_s)
+            self._inbox.clear()
+            self._notices.clear()
             await self._pipe.close()
 
     async def _guard(self, work: Awaitable[None]) -> None:

@@ -126,6 +126,11 @@ class Notices:
             self.task = asyncio.get_running_loop().create_task(self._run())
         return True
 
+    def clear(self) -> None:
+        """Gives up the notices that wait: the link has ended."""
+        while self._waiting:
+            self._inbox.release(len(self._waiting.popleft()))
+
     async def _run(self) -> None:
         """Hands over the notices that wait, then ends."""
         while self._waiting:
@@ -134,5 +139,6 @@ class Notices:
                 await self._handle(notice)
             except Exception:
                 _logger.exception("handler of a notice by %s failed", self._peer)
-            self._inbox.release(len(notice))
+            finally:
+                self._inbox.release(len(notice))
         self.task = None

@@ -197,6 +197,9 @@ async def _listen_api(
             burst=settings.limits.client_burst,
         ),
         residents=_resident_resolver(core),
+        sleep=parts.world.clock.sleep,
+        longest_delay_ms=settings.limits.delay_max_ms,
+        in_flight=settings.limits.api_in_flight,
     )
     registry = build_registry(core, metrics, checks)
     middlewares = [
@@ -223,7 +226,11 @@ async def _listen_api(
     app.add_routes(tokens.routes())
     # An import profile of one's own stands in the query.
     runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, max_line_size=_MAX_LINE_BYTES
+        app,
+        access_log=None,
+        handle_signals=False,
+        max_line_size=_MAX_LINE_BYTES,
+        handler_cancellation=True,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

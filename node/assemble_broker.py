@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from federation.announcer import Announcer
 from federation.broker import Broker, BrokerLimits
+from federation.limits import Paced
 from federation.peers import Peer
 from federation.presence import Presence
 from federation.routing import RouteTable
@@ -34,6 +35,10 @@ _DAY_S = 86_400
 _STAND_IN_S = _DAY_S
 """How long a city goes on without its authority: life of bundles, briefs, announcements
 (`protocol.route.MAX_LIFE_S` bounds it)."""
+
+
+_SIGNED_REFUSALS_PER_S = 100
+"""Refusals for its rate that one peer gets signed; the others cost us nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,15 @@ def add_broker(b: Builder) -> None:
 
 def _broker(b: Builder, common: _Common) -> Broker:
     settings, parts, relay = b.settings, b.parts, b.parts.relay
-    rate = RateLimit(
-        per_s=settings.limits.peer_rate_per_s, burst=settings.limits.peer_burst
-    )
+    limits = settings.limits
+    rate = RateLimit(per_s=limits.peer_rate_per_s, burst=limits.peer_burst)
+    refusals = RateLimit(per_s=_SIGNED_REFUSALS_PER_S, burst=_SIGNED_REFUSALS_PER_S)
+
+    def allow(peer: str) -> Paced:
+        now_ms = b.now_ms()
+        delay_ms, retry_ms = rate.pace(peer, now_ms, limits.delay_max_ms)
+        curt = retry_ms > 0 and refusals.take(peer, now_ms) > 0
+        return Paced(delay_ms, retry_ms, curt)
 
     def behind(kid: str) -> NodeId | None:
         try:
@@ -105,7 +116,7 @@ def _broker(b: Builder, common: _Common) -> Broker:
         peers=b.peers,
         routes=common.routes,
         agreed=b.agreed,
-        allow=lambda peer: rate.take(peer, b.now_ms()) or None,
+        allow=allow,
         local=local,
         now_ms=b.now_ms,
         limits=BrokerLimits(
@@ -113,7 +124,9 @@ def _broker(b: Builder, common: _Common) -> Broker:
             max_hops=settings.limits.hops,
             longest_ms=settings.limits.deadline_max_ms,
             skew_ms=b.skew_s * 1000,
+            in_flight=limits.broker_in_flight,
         ),
+        sleep=b.world.clock.sleep,
         observe=lambda code: parts.observe("relay", code),
         tap=b.capture or (lambda opened: None),
         member_behind=behind,

@@ -13,7 +13,8 @@ are looked up at each request, so that removing a client counts at once.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
+from federation.shares import Shares
 from node.clients import EVERY_SCOPE, Scope, by_token
 from node.database import Database
 from node.limits import RateLimit
@@ -28,6 +30,7 @@ from node.problems import Refused
 from protocol.problem import Refusal
 
 MAX_TOKEN_CHARACTERS = 512
+_RETRY_MS = 1_000
 
 
 class CallerKind(StrEnum):
@@ -86,12 +89,48 @@ class Gate:
         admin_socket: Path,
         rate: RateLimit,
         residents: ResidentResolver = no_residents,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
+        longest_delay_ms: int = 0,
+        in_flight: int = 512,
     ) -> None:
+        """Take the parts.
+
+        Args:
+            database: has clients and tokens.
+            now_ms: clock.
+            admin_socket: whoever comes through it is the operator.
+            rate: how often one caller may come.
+            residents: finds residents.
+            sleep: waits so many seconds; without it nobody is delayed.
+            longest_delay_ms: how long who is too fast is delayed before it is refused.
+            in_flight: calls at the same time, shared out fairly between callers.
+        """
         self._database = database
         self._now_ms = now_ms
         self._admin_socket = str(admin_socket)
         self._rate = rate
         self._residents = residents
+        self._sleep = sleep
+        self._longest_delay_ms = 0 if sleep is None else longest_delay_ms
+        self._in_flight = Shares(in_flight)
+
+    @contextmanager
+    def at_work(self, caller: Caller) -> Iterator[None]:
+        """Count a call while it is worked on.
+
+        Raises:
+            Refused: `overloaded`: the caller has its share of calls going on.
+        """
+        if caller.kind is CallerKind.OPERATOR:
+            yield
+            return
+        name = f"{caller.kind}:{caller.name}"
+        if not self._in_flight.take(name):
+            raise Refused(Refusal("overloaded", retry_after_ms=_RETRY_MS))
+        try:
+            yield
+        finally:
+            self._in_flight.give_back(name)
 
     async def admit(
         self, request: web.Request, *, scope: Scope | None, resident: bool = False
@@ -113,9 +152,13 @@ class Gate:
             raise Unauthenticated("this needs an access token or a session")
         if caller.kind is CallerKind.OPERATOR and scope is not None:
             return caller
-        wait_ms = self._rate.take(f"{caller.kind}:{caller.name}", self._now_ms())
-        if wait_ms:
-            raise Refused(Refusal("rate-limited", retry_after_ms=wait_ms))
+        delay_ms, retry_ms = self._rate.pace(
+            f"{caller.kind}:{caller.name}", self._now_ms(), self._longest_delay_ms
+        )
+        if retry_ms:
+            raise Refused(Refusal("rate-limited", retry_after_ms=retry_ms))
+        if delay_ms and self._sleep is not None:
+            await self._sleep(delay_ms / 1000)
         if caller.kind is CallerKind.RESIDENT and resident:
             return caller
         if scope is None or scope not in caller.scopes:

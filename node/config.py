@@ -197,6 +197,20 @@ class LimitsTable(Table):
         5_000.0, "Exchanges of one peer, on average.", unit="1/s"
     )
     peer_burst: Positive = setting(10_000, "Exchanges of one peer at once.")
+    delay_max_ms: Annotated[int, Field(ge=0, le=10_000)] = setting(
+        500, "How long who is over its rate is delayed before it is refused.", unit="ms"
+    )
+    broker_in_flight: Positive = setting(
+        8_192, "Exchanges that a broker carries at once; no peer gets over half."
+    )
+    received_bytes: Positive = setting(
+        268_435_456,
+        "Bytes of requests and answers in hand on all links; no peer gets over half.",
+        unit="bytes",
+    )
+    api_in_flight: Positive = setting(
+        512, "Calls of applications at once; no application gets over half."
+    )
     failed_attempts: Positive = setting(
         10, "Failed sign-ins of one client or address before it has to wait."
     )

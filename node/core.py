@@ -42,7 +42,7 @@ class Core:
             on_request=self._on_request,
             on_notice=self._on_notice,
             abilities=_abilities(settings),
-            limits=HubLimits(),
+            limits=HubLimits(max_bytes_in=settings.limits.received_bytes),
             link_limits=LinkLimits(
                 max_requests_out=settings.limits.link_requests_out,
                 max_requests_in=settings.limits.link_requests_in,

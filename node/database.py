@@ -53,6 +53,8 @@ class Database(Protocol):
     def write(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
         """Run a short write; durable when awaited.
 
+        Who cancels it before it was started has not written; after that, nobody knows.
+
         Raises:
             StorageFailed: nothing of it was kept.
             StorageOverloaded: it was not started.
@@ -184,13 +186,20 @@ class GroupDatabase:
     def _next_group(self) -> None:
         """Run the waiting jobs and hand their commit to the thread."""
         waiting = self._waiting
+        while waiting and waiting[0].future.cancelled():
+            waiting.popleft()  # Nobody waits for it any more, and it has not begun.
+        if not waiting:
+            self._rest()
+            return
         first = waiting.popleft()
         if first.alone:
             self._commits.put(lambda: self._finish(run(self._writer, [first])))
             return
         jobs = [first]
         while waiting and len(jobs) < self._group_jobs and not waiting[0].alone:
-            jobs.append(waiting.popleft())
+            job = waiting.popleft()
+            if not job.future.cancelled():
+                jobs.append(job)
         group = run(self._writer, jobs)
         self._commits.put(lambda: self._finish(group))
 
@@ -207,8 +216,11 @@ class GroupDatabase:
         if self._waiting:
             self._next_group()
         else:
-            self._busy = False
-            self._idle.set()
+            self._rest()
+
+    def _rest(self) -> None:
+        self._busy = False
+        self._idle.set()
 
     def _serve(self) -> None:
         while (work := self._commits.get()) is not None:

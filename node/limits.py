@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rates: how often one caller may ask (token bucket).
+"""Rates: how often one caller may ask (token bucket), first by delay, then by refusal.
 
 A bucket holds `burst` tokens and gains `per_s` a second. Asking costs one; an
-empty bucket says how long to wait. Buckets are kept for the callers seen last, so that
+empty bucket says how long to wait. `pace` lets a caller run a little into debt and
+delays it for as long as the debt lasts: who is a little too fast is slowed down, who
+does not heed that is refused. Buckets are kept for the callers seen last, so that
 memory stays bounded whatever the number of names; a forgotten caller starts full, which
 is why names must be authenticated or addresses, never free text.
 """
@@ -45,6 +47,23 @@ class RateLimit:
         if len(self._buckets) > self._max_names:
             self._buckets.popitem(last=False)
         return 0
+
+    def pace(self, name: str, now_ms: int, longest_ms: int) -> tuple[int, int]:
+        """Take a token, now or from those to come.
+
+        Returns:
+            For how long to delay the caller, at most `longest_ms`; and 0. Or 0, and in
+            how many milliseconds asking again will not even be delayed.
+        """
+        level = self._level(name, now_ms)
+        missing_ms = ceil(max(0.0, 1.0 - level) / self._rate)
+        if missing_ms > longest_ms:
+            return 0, missing_ms
+        self._buckets[name] = (level - 1.0, now_ms)
+        self._buckets.move_to_end(name)
+        if len(self._buckets) > self._max_names:
+            self._buckets.popitem(last=False)
+        return missing_ms, 0
 
     def forget(self, name: str) -> None:
         """Fill the bucket: the caller has proven who it is."""

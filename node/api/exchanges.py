@@ -71,6 +71,7 @@ def register(registry: Registry, *, core: Core) -> None:
         summary=("Read from other organizations", "他組織の記録の参照"),
         tag="exchanges",
         returns=ReadResults,
+        abandoned=True,
         problems=(
             "consent-missing",
             "purpose-not-consented",

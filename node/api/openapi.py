@@ -86,6 +86,7 @@ class Endpoint:
     returns: type[BaseModel] | None
     media: str
     takes: frozenset[str]
+    abandoned: bool = False
 
 
 Mode: TypeAlias = Literal["validation", "serialization"]

@@ -15,7 +15,9 @@ members, unknown query parameters and numbers written as text are refused.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, get_args, get_type_hints
@@ -27,10 +29,11 @@ from node.api.openapi import Endpoint, document
 from node.auth import Caller, Gate
 from node.clients import Scope
 from protocol.canonical import parse_json
-from protocol.errors import Malformed
+from protocol.errors import MachikuraError, Malformed
 from protocol.model import Request
 
 OPENAPI_PATH = "/openapi.json"
+_logger = logging.getLogger(__name__)
 
 
 class NoParameters(Request):
@@ -78,6 +81,7 @@ class Registry:
         status: int = 200,
         returns: type[BaseModel] | None = None,
         media: str = "application/json",
+        abandoned: bool = False,
     ) -> Callable[[ApiHandler], ApiHandler]:
         """Describe an endpoint; the handler itself is returned unchanged.
 
@@ -94,6 +98,7 @@ class Registry:
             returns: model of the answer, where the handler returns a `Reply` or a
                 response of its own.
             media: media type of the answer.
+            abandoned: work on it ends when the caller hangs up, as for every GET.
         """
 
         def register(handler: ApiHandler) -> ApiHandler:
@@ -114,6 +119,7 @@ class Registry:
                 params=_model(hints, "params") or NoParameters,
                 returns=returns or _returned(hints.get("return")),
                 media=media,
+                abandoned=abandoned,
                 takes=_takes(handler, hints),
             )
             self.endpoints.append(endpoint)
@@ -179,12 +185,32 @@ def _served(
         given["params"] = _parameters(request, endpoint.params)
         if endpoint.body is not None:
             given["body"] = await _body(request, endpoint.body, max_body_bytes)
-        answer = await endpoint.handler(
-            **{name: given[name] for name in endpoint.takes}
-        )
+        with gate.at_work(caller):
+            work = endpoint.handler(**{name: given[name] for name in endpoint.takes})
+            if endpoint.method != "GET" and not endpoint.abandoned:
+                # What changes something is carried to its end, also if the caller
+                # hangs up in the middle of it.
+                work = _to_the_end(work)
+            answer = await work
         return _response(answer, endpoint)
 
     return serve
+
+
+async def _to_the_end(work: Awaitable[Answer]) -> Answer:
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_unheard)
+        raise
+
+
+def _unheard(task: asyncio.Future[Answer]) -> None:
+    """Log how work ended that nobody waits for any more, if it failed."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None and not isinstance(error, MachikuraError):
+        _logger.error("work went on after its caller left, and failed", exc_info=error)
 
 
 def _parameters(request: web.Request, model: type[BaseModel]) -> BaseModel:

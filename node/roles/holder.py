@@ -17,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from federation.exchange import Answer, Asked, Endpoint, Handler, MemberSecret, Reply
+from federation.outcome import DeadlinePassed
 from identity.nameless import NamelessKeys, NamelessPair
 from node.addressbook import Addressbook
 from node.database import Database
@@ -143,9 +144,13 @@ class HolderDesk:
         ready = prepared
 
         def commit(answer: str) -> asyncio.Future[bytes]:
-            return self.write(
-                lambda c: self._vault.release.commit(c, ready, answer), parts
-            )
+            def release(connection: Connection) -> bytes:
+                # Writes may have had to wait: what comes too late is no release.
+                if self._now_ms() >= asked.header.deadline_ms:
+                    raise DeadlinePassed
+                return self._vault.release.commit(connection, ready, answer)
+
+            return self.write(release, parts)
 
         return Reply(ready.result, commit)
 

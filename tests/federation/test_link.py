@@ -218,6 +218,23 @@ def test_long_message_leaves_room_for_small_ones() -> None:
     assert run(world) == ["small", "long"]
 
 
+def test_long_message_behind_a_full_queue_arrives() -> None:
+    """No chunk overtakes its announcement, which waits behind packets of frames."""
+
+    async def world(network: Network) -> tuple[int, int]:
+        near, _ = await pair(network)
+        for _ in range(20):
+            near.notify(bytes(50_000))
+        deadline_ms = in_s(network, 5)
+        answers = await asyncio.gather(
+            near.request(bytes(200_000), deadline_ms=deadline_ms),
+            near.request(bytes(400_000), deadline_ms=deadline_ms),
+        )
+        return len(answers[0]), len(answers[1])
+
+    assert run(world) == (200_000, 400_000)
+
+
 def test_frames_of_one_turn_leave_in_one_packet() -> None:
     """A hundred requests at once cost a packet or two, not a hundred."""
 

@@ -30,6 +30,7 @@ from federation.exchange import (
     Target,
     target_of,
 )
+from federation.limits import Paced
 from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
@@ -244,6 +245,8 @@ class BrokerNode(Node):
         self.peers = Peers()
         self.routes = RouteTable(city.id)
         self.waits: dict[str, int] = {}
+        self.pace: dict[str, Paced] = {}
+        self.delays: list[float] = []
         self.outcomes: list[str] = []
         self.announcer = Announcer(
             city=city.id,
@@ -262,13 +265,17 @@ class BrokerNode(Node):
             peers=self.peers,
             routes=self.routes,
             agreed=partial(world.agreed, city.id),
-            allow=self.waits.get,
+            allow=lambda peer: self.pace.get(peer) or Paced(0, self.waits.get(peer, 0)),
             local=self._local,
             now_ms=self.clock.now_ms,
-            limits=BrokerLimits(),
+            limits=world.limits,
+            sleep=self._delayed,
             observe=self.outcomes.append,
             member_behind=city.behind.get,
         )
+
+    async def _delayed(self, seconds: float) -> None:
+        self.delays.append(seconds)
 
     def keys(self) -> CityKeys:
         """Return the city's keys as others must know them."""
@@ -397,6 +404,7 @@ class World:
     suite: Suite = Suite.HYBRID
     seed: str = "world"
     clock: SetClock = field(default_factory=SetClock)
+    limits: BrokerLimits = field(default_factory=BrokerLimits)
     cities: dict[CityId, City] = field(default_factory=dict)
     agreements: dict[frozenset[CityId], AgreementBody] = field(default_factory=dict)
 

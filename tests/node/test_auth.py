@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,11 @@ from pytest_aiohttp import AiohttpServer
 from sqlalchemy import Connection
 
 from node import clients
-from node.auth import Caller, CallerKind, Gate, bind_admin_socket
+from node.auth import OPERATOR, Caller, CallerKind, Gate, bind_admin_socket
 from node.clients import EVERY_SCOPE, Scope
 from node.database import Database, InlineDatabase
 from node.limits import RateLimit
-from node.problems import problem_middleware
+from node.problems import Refused, problem_middleware
 from tests.node.conftest import CountedEntropy, SetClock
 
 SESSION = "the-session-token"
@@ -272,3 +273,58 @@ def test_socket_of_a_running_node_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     with bind_admin_socket(path), pytest.raises(OSError, match="another process"):
         bind_admin_socket(path)
+
+
+async def test_application_a_little_too_fast_is_delayed_before_it_is_refused(
+    aiohttp_server: AiohttpServer,
+    database: InlineDatabase,
+    clock: SetClock,
+    admin_socket: Path,
+) -> None:
+    """Half a second of debt at two a second: one more call, later."""
+    delays: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        delays.append(seconds)
+
+    gate = Gate(
+        database=database,
+        now_ms=clock.now_ms,
+        admin_socket=admin_socket,
+        rate=RateLimit(per_s=2, burst=5),
+        sleep=sleep,
+        longest_delay_ms=500,
+    )
+    server = await aiohttp_server(make_app(gate))
+    async with ClientSession() as session:
+        api = Api(session, str(server.make_url("")).rstrip("/"), database, clock)
+        bearer = f"Bearer {await api.token(Scope.RECORDS_READ)}"
+        codes = [(await api.get("/read", bearer))[0] for _ in range(7)]
+    assert codes == [200] * 6 + [429]
+    assert delays == [0.5]
+
+
+def test_application_with_many_calls_going_on_leaves_room_for_others(
+    database: InlineDatabase, clock: SetClock, admin_socket: Path
+) -> None:
+    """At most half of what the node works on at once; the operator always comes in."""
+    gate = Gate(
+        database=database,
+        now_ms=clock.now_ms,
+        admin_socket=admin_socket,
+        rate=RateLimit(per_s=2, burst=5),
+        in_flight=4,
+    )
+    flood, other = (Caller(CallerKind.APPLICATION, name) for name in ("a", "b"))
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(gate.at_work(flood))
+        with pytest.raises(Refused) as refused, gate.at_work(flood):
+            pass
+        assert refused.value.refusal.code == "overloaded"
+        assert refused.value.refusal.retry_after_ms
+        stack.enter_context(gate.at_work(other))
+        for _ in range(9):
+            stack.enter_context(gate.at_work(OPERATOR))
+    with gate.at_work(flood):
+        pass

@@ -353,3 +353,21 @@ async def test_commits_are_synchronous(grouped: GroupDatabase) -> None:
         return mode, read("PRAGMA synchronous").fetchone()[0]
 
     assert await grouped.bulk(pragmas) == ("wal", 2)
+
+
+async def test_write_that_nobody_waits_for_is_not_begun(path: Path) -> None:
+    """Work whose asker has gone is cut while it waits; its neighbors are written."""
+    database = GroupDatabase(path)
+    kept = database.write(put("kept"))
+    given_up = [database.write(put(f"gone {number}")) for number in range(3)]
+    alone = database.bulk(put("gone alone"))
+    for future in (*given_up, alone):
+        future.cancel()
+    assert await kept == "kept"
+    last = database.write(put("last"))
+    last.cancel()
+    await database.write(put("after"))
+    only = database.write(put("only"))
+    only.cancel()
+    await database.close()
+    assert stored(path) == {"kept", "after"}

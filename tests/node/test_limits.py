@@ -72,3 +72,22 @@ def test_forgetting_fills_the_bucket() -> None:
     rate.take("a", 0)
     rate.forget("a")
     assert rate.take("a", 0) == 0
+
+
+def test_caller_a_little_too_fast_is_delayed_and_a_fast_one_refused() -> None:
+    """Graded: the delay grows with the debt, and the debt is bounded."""
+    rate = RateLimit(per_s=10, burst=2)
+    paced = [rate.pace("a", 0, longest_ms=250) for _ in range(6)]
+    assert paced == [(0, 0), (0, 0), (100, 0), (200, 0), (0, 300), (0, 300)]
+    assert rate.pace("b", 0, longest_ms=250) == (0, 0)
+    # Whoever waits as told is not even delayed.
+    assert rate.pace("a", 300, longest_ms=250) == (0, 0)
+
+
+def test_refusal_costs_no_token() -> None:
+    """Else a caller that does not heed it would never come in again."""
+    rate = RateLimit(per_s=10, burst=1)
+    rate.pace("a", 0, longest_ms=0)
+    for _ in range(100):
+        assert rate.pace("a", 0, longest_ms=0) == (0, 100)
+    assert rate.pace("a", 100, longest_ms=0) == (0, 0)

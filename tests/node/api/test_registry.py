@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -348,3 +349,63 @@ def test_handler_cannot_ask_for_what_does_not_exist() -> None:
 def test_document_can_be_written_as_json() -> None:
     """Nothing in it is a Python object."""
     json.dumps(make_registry().openapi())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "goes_on"),
+    [("GET", "/slow", False), ("POST", "/ask", False), ("POST", "/change", True)],
+)
+async def test_work_that_nobody_waits_for_ends_unless_it_changes_something(
+    database: InlineDatabase,
+    clock: SetClock,
+    admin_socket: Path,
+    method: str,
+    path: str,
+    goes_on: bool,
+) -> None:
+    """The caller hangs up in the middle."""
+    begun, go_on, ended = asyncio.Event(), asyncio.Event(), list[str]()
+    done = asyncio.Event()
+    registry = Registry(title="t", version="1")
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await go_on.wait()
+            ended.append("finished")
+        except asyncio.CancelledError:
+            ended.append("cut")
+            raise
+        finally:
+            done.set()
+
+    words = ("s", "要約")
+    registry.route("GET", "/slow", summary=words, tag="t")(work)
+    registry.route("POST", "/ask", summary=words, tag="t", abandoned=True)(work)
+    registry.route("POST", "/change", summary=words, tag="t")(work)
+    gate = Gate(
+        database=database,
+        now_ms=clock.now_ms,
+        admin_socket=admin_socket,
+        rate=RateLimit(per_s=100, burst=100),
+    )
+    app = web.Application(middlewares=[problem_middleware(CountedEntropy())])
+    app.router.add_routes(registry.build(gate, max_body_bytes=1000))
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    await web.SockSite(runner, bind_admin_socket(admin_socket)).start()
+    connector = UnixConnector(str(admin_socket))
+    async with ClientSession(connector=connector) as session:
+        asking = asyncio.ensure_future(
+            session.request(method, f"http://localhost{path}")
+        )
+        async with asyncio.timeout(10):
+            await begun.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    if goes_on:
+        go_on.set()
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert ended == ["finished" if goes_on else "cut"]
+    await runner.cleanup()
