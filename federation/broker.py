@@ -19,7 +19,6 @@ long than the one before it, so that a silent hop is named by its neighbor.
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -96,7 +95,7 @@ class Broker:
         routes: RouteTable,
         agreed: Agreed,
         allow: Callable[[str], Paced],
-        local: Callable[[Peer, bytes], Awaitable[bytes]],
+        local: Callable[[Peer, bytes, int], Awaitable[bytes]],
         now_ms: Callable[[], int],
         limits: BrokerLimits,
         observe: Callable[[str], None] = lambda code: None,
@@ -118,7 +117,8 @@ class Broker:
             routes: what neighbors announced.
             agreed: the agreement in force with a city.
             allow: takes a peer's name; returns what becomes of a request of it.
-            local: answers exchanges addressed to this node itself.
+            local: answers exchanges addressed to this node itself, until a time given
+                in epoch milliseconds; then it raises `DeadlinePassed`.
             now_ms: clock.
             limits: bounds.
             observe: told the outcome of each exchange, for metrics.
@@ -324,11 +324,13 @@ class Broker:
             return node
         if node == self._node:
             line = hop.line(self._record(envelope, "member", "forward"))
-            left_ms = max(0, self._patience(envelope) - self._now_ms())
+            carried, until_ms = (
+                envelope.with_line(line).pack(),
+                self._patience(envelope),
+            )
             try:
-                async with asyncio.timeout(left_ms / 1000):
-                    answer = await self._local(peer, envelope.with_line(line).pack())
-            except TimeoutError:
+                answer = await self._local(peer, carried, until_ms)
+            except DeadlinePassed:
                 return Turned("timeout", "this broker was too slow itself")
             return prepend_hop(self._unnamed(envelope, answer), line)
         find = partial(self._peers.find, node)

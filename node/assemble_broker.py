@@ -7,11 +7,13 @@ relays. Nothing else decides it.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from federation.announcer import Announcer
 from federation.broker import Broker, BrokerLimits
 from federation.limits import Paced
+from federation.outcome import DeadlinePassed
 from federation.peers import Peer
 from federation.presence import Presence
 from federation.routing import RouteTable
@@ -105,8 +107,13 @@ def _broker(b: Builder, common: _Common) -> Broker:
 
     parts.waits = _waits(b)
 
-    async def local(peer: Peer, payload: bytes) -> bytes:
-        return await b.exchanges.answer(payload)
+    async def local(peer: Peer, payload: bytes, until_ms: int) -> bytes:
+        left_ms = max(0, until_ms - b.now_ms())
+        try:
+            async with asyncio.timeout(left_ms / 1000):
+                return await b.exchanges.answer(payload)
+        except TimeoutError as error:
+            raise DeadlinePassed from error
 
     return Broker(
         node=b.node,

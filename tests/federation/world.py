@@ -314,7 +314,7 @@ class BrokerNode(Node):
         assert found is not None and isinstance(found[1], Wire)
         return found[1]
 
-    async def _local(self, peer: Peer, payload: bytes) -> bytes:
+    async def _local(self, peer: Peer, payload: bytes, until_ms: int) -> bytes:
         return await self.endpoint.answer(payload)
 
     async def _send(self, payload: bytes, deadline_ms: int) -> bytes:
