@@ -80,6 +80,20 @@ class Network:
         self._serving: dict[asyncio.Task[None], None] = {}
         self._healed: asyncio.Future[None] | None = None
         self._trace = hashlib.sha256()
+        self._streams: dict[str, SeededEntropy] = {}
+        self.events = 0
+
+    def reseed(self, seed: int) -> None:
+        """Goes on as another seed decides: delays, faults, every party's entropy.
+
+        The fingerprint starts anew. Worlds that begin alike are built once and told
+        apart here.
+        """
+        self._seed = seed
+        self._chance.restart(f"network {seed}")
+        for party, stream in self._streams.items():
+            stream.restart(f"{party} {seed}")
+        self._trace = hashlib.sha256()
         self.events = 0
 
     # ------------------------------------------------------------------- parties
@@ -90,7 +104,8 @@ class Network:
 
     def entropy(self, party: str) -> SeededEntropy:
         """Returns entropy for a party, the same for the same seed."""
-        return SeededEntropy(f"{party} {self._seed}")
+        stream = SeededEntropy(f"{party} {self._seed}")
+        return self._streams.setdefault(party, stream)
 
     def listen(self, party: str, serve: Serve, certificate: bytes | None = None) -> str:
         """Serves pipes to a party.
@@ -135,14 +150,27 @@ class Network:
         """Lets nothing arrive between two parties; neither learns it."""
         self._stalled.add(frozenset((one, other)))
 
+    def unstall(self, one: str, other: str) -> None:
+        """Ends one stall; what was held arrives, in order."""
+        self._stalled.discard(frozenset((one, other)))
+        self._release()
+
     def partition(self, *islands: Collection[str]) -> None:
-        """Lets nothing arrive between islands; whoever is on none is on one more."""
+        """Lets nothing arrive between islands; whoever is on none is on one more.
+
+        Takes the place of the partition before it; without islands there is none.
+        """
         self._islands = tuple(frozenset(island) for island in islands)
+        self._release()
 
     def heal(self) -> None:
         """Ends stalls and partitions; what was held arrives, in order."""
         self._stalled.clear()
         self._islands = ()
+        self._release()
+
+    def _release(self) -> None:
+        """Lets go of what is held no longer."""
         if self._healed is not None:
             self._healed.set_result(None)
             self._healed = None

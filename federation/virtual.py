@@ -120,6 +120,10 @@ class SeededEntropy:
 
     def __init__(self, seed: int | str) -> None:
         """Starts the stream of a seed."""
+        self.restart(seed)
+
+    def restart(self, seed: int | str) -> None:
+        """Goes on with the stream of another seed, from its beginning."""
         self._seed = str(seed).encode()
         self._counter = 0
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -27,7 +27,7 @@ from identity.root import RootKey
 from node.assemble import assemble
 from node.config import Settings
 from node.core import Core
-from node.database import InlineDatabase
+from node.database import Database, InlineDatabase
 from node.founding import found_city
 from node.keys import IDENTITY, INDEX, OPERATING, SEALING, SIGNING, TOKENS, VAULT
 from node.parts import Parts
@@ -38,7 +38,7 @@ from protocol.agreement import Agreement, AgreementBody, Party, Terms
 from protocol.errors import MachikuraError, Misuse
 from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, DataClass, Qualification, Role
-from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite
+from protocol.suites import SIGNING_SEED_BYTES, SigningKey, Suite, VerifyingKey
 
 T = TypeVar("T")
 
@@ -57,6 +57,8 @@ class NotInTime(MachikuraError):
 
     slug = "internal"
 
+
+_MANY_PAGES = 1 << 30
 
 _COMPILED: dict[Any, Any] = {}
 """Statements compiled once for all nodes of all worlds: half of a world's cost."""
@@ -97,7 +99,7 @@ class Chance:
 
 
 class MortalDatabase(InlineDatabase):
-    """A database whose process can die at any write.
+    """A database whose process can die at any write, on a disk that can be full.
 
     Attributes:
         writes: how many were asked for so far.
@@ -127,6 +129,16 @@ class MortalDatabase(InlineDatabase):
             self._on_death()
         return asyncio.get_running_loop().create_future()
 
+    def fill_disk(self) -> None:
+        """Let the file grow no further: SQLite's own error, from its own code."""
+        raw = driver(self._connection)
+        (pages,) = raw.execute("PRAGMA page_count").fetchone()
+        raw.execute(f"PRAGMA max_page_count = {int(pages)}")
+
+    def free_disk(self) -> None:
+        """Let the file grow again."""
+        driver(self._connection).execute(f"PRAGMA max_page_count = {_MANY_PAGES}")
+
 
 @dataclass
 class SimulatedNode:
@@ -147,6 +159,24 @@ class SimulatedNode:
     learned: bytearray = field(default_factory=bytearray)
 
 
+Compose: TypeAlias = Callable[
+    [Settings, KeyStore, VerifyingKey, Database, World, Callable[[bytes], None]], Core
+]
+"""Puts a node together; the last argument takes every byte that it learns."""
+
+
+def compose(
+    settings: Settings,
+    keys: KeyStore,
+    root: VerifyingKey,
+    database: Database,
+    world: World,
+    capture: Callable[[bytes], None],
+) -> Core:
+    """Put a node together as `machikura serve` does. Satisfies `Compose`."""
+    return Core(assemble(settings, keys, root, database, world, capture))
+
+
 class Federation:
     """Cities and nodes on one simulated network."""
 
@@ -157,6 +187,7 @@ class Federation:
         suite: Suite = Suite.HYBRID,
         trust: Mapping[str, int] | None = None,
         evidence: Mapping[str, float] | None = None,
+        compose: Compose = compose,
     ) -> None:
         """Start without cities.
 
@@ -166,10 +197,12 @@ class Federation:
             suite: of every node that names no other.
             trust: settings of the table `trust`, for every node.
             evidence: settings of the table `evidence`, for every node.
+            compose: puts each node together, also after a restart.
         """
         self.network = network
         self.clock = network.clock("world")
         self.suite = suite
+        self._compose = compose
         self._trust = dict(trust or {})
         self._evidence = dict(evidence or {})
         self.nodes: dict[str, SimulatedNode] = {}
@@ -322,14 +355,14 @@ class Federation:
         settings: Settings,
         keys: KeyStore,
         root: RootKey,
-        database: InlineDatabase,
+        database: Database,
         chance: Chance,
         learned: bytearray,
     ) -> Core:
         node = settings.node.id
         world = World(self.network.clock(node), chance, self.network.connector(node))
         public = root.signer.public
-        return Core(assemble(settings, keys, public, database, world, learned.extend))
+        return self._compose(settings, keys, public, database, world, learned.extend)
 
     async def agree(
         self,

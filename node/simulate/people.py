@@ -29,6 +29,7 @@ from node.roles.locations import LocationDesk
 from node.roles.provider import ProviderDesk
 from node.simulate.federation import Federation
 from protocol.consent import Evidence
+from protocol.decision import HolderPolicy
 from protocol.envelope import Kind
 from protocol.errors import Misuse
 from protocol.ids import DatasetTypeName, NodeId, PurposeName, RecordId
@@ -138,6 +139,27 @@ class People:
             ).record
 
         return await parts.database.write(put)
+
+    async def set_policy(self, node: str, name: str, policy: HolderPolicy) -> None:
+        """Let a holder keep something back."""
+        parts = self.parts(node)
+        types, now_ms = parts.vault.types, parts.world.clock.now_ms()
+        await parts.database.write(
+            lambda c: types.set_policy(c, DatasetTypeName(name), policy, now_ms)
+        )
+        parts.database.read(types.load)
+
+    async def erase(self, node: str, local_id: str) -> bool:
+        """Erase a person at a holder; return False where nobody has this local id."""
+        parts = self.parts(node)
+        vault, now_ms = parts.vault, parts.world.clock.now_ms()
+        find = vault.subjects.find_local
+        subject = parts.database.read(lambda c: find(c, local_id))
+        if subject is None:
+            return False
+        await parts.database.write(lambda c: vault.erasure.erase(c, subject, now_ms))
+        vault.keyring.forget(subject)
+        return True
 
     # ---------------------------------------------------------------- consents
 
