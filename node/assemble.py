@@ -24,6 +24,7 @@ def assemble(
     database: Database,
     world: World,
     capture: Callable[[bytes], None] | None = None,
+    kind: type[Builder] = Builder,
 ) -> Parts:
     """Build a node.
 
@@ -34,8 +35,9 @@ def assemble(
         database: with the current schema.
         world: time, chance, connections.
         capture: is given every byte received, to prove what was learned.
+        kind: builds what every node has; a simulation hands in one that errs.
     """
-    builder = Builder(settings, keys, root, database, world, capture)
+    builder = kind(settings, keys, root, database, world, capture)
     parts = builder.build()
     for role, add in (
         (Role.BROKER, add_broker),

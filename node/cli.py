@@ -177,6 +177,12 @@ def _outbox(app: typer.Typer) -> None:
     outbox.add_to(app)
 
 
+def _simulate(app: typer.Typer) -> None:
+    from node.commands import simulate
+
+    simulate.add_to(app)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
     "demo": ("Play the demo. デモを動かします。", _demo),
     "init": ("Set up a new node. 新しいノードを設定します。", _init),
@@ -244,6 +250,10 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
         _reconcile,
     ),
     "outbox": ("Messages that wait or were refused. 未配送メッセージ。", _outbox),
+    "simulate": (
+        "Play a federation under faults. 障害の下で連携全体を模擬します。",
+        _simulate,
+    ),
 }
 """By name: the line in `--help`, and what adds the command to an app."""
 

@@ -13,12 +13,15 @@ copied (`node.simulate.nursery`); from `play` on everything depends on the seed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from federation.simulation import Network
+from node.builder import Builder
 from node.simulate import ending
 from node.simulate.cast import CHECKUP, Cast, content
 from node.simulate.events import Event
@@ -27,7 +30,7 @@ from node.simulate.ledgers import Ledgers
 from node.simulate.people import People, Resident
 from node.simulate.scene import CALM, Scene, Violation
 from node.simulate.truth import Kept, Rules, Truth
-from node.simulate.wire import Plant, Wire
+from node.simulate.wire import Complain, Wire
 from protocol.errors import MachikuraError
 from protocol.membership import Role
 
@@ -74,11 +77,37 @@ class Outcome:
         }
 
 
+class _Errors(logging.Handler):
+    """Takes what a node logs as an error: a fault that nobody foresaw."""
+
+    def __init__(self, complain: Complain) -> None:
+        super().__init__(logging.ERROR)
+        self._complain = complain
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Complain about it."""
+        what = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            what += f": {record.exc_info[1]!r}"
+        self._complain("internal", what)
+
+
+@contextmanager
+def _errors_told(complain: Complain) -> Iterator[None]:
+    """Let errors in the log be violations."""
+    root, handler = logging.getLogger(), _Errors(complain)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+
+
 class Stage:
     """A founded federation, ready for one story."""
 
     def __init__(
-        self, network: Network, cast: Cast, folder: Path, plant: Plant | None = None
+        self, network: Network, cast: Cast, folder: Path, kind: type[Builder] = Builder
     ) -> None:
         """Start without nodes.
 
@@ -86,7 +115,7 @@ class Stage:
             network: time, pipes and chance.
             cast: who takes part.
             folder: for key files; best in memory.
-            plant: a fault put into every node, to see that it is found.
+            kind: builds every node; one that errs shows that it is found.
         """
         self.cast = cast
         self._network = network
@@ -101,7 +130,7 @@ class Stage:
                 "status_epoch_s": EPOCH_S,
                 "skew_s": SKEW_S,
             },
-            compose=self._wire.compose(plant),
+            compose=self._wire.compose(kind),
         )
         self._people = People(self._federation)
         self._persons: dict[str, Resident] = {}
@@ -168,13 +197,14 @@ class Stage:
         tasks_before = len(asyncio.all_tasks())
         outcome = Outcome([], "", 0, 0.0)
         began_s = asyncio.get_running_loop().time()
-        await self._act(scene, events, outcome)
-        if not scene.violations:
-            await ending.recover(scene)
-            scene.look()
-        if not scene.violations:
-            await ending.look_back(scene, ledgers)
-            ending.bounded(scene, tasks_before)
+        with _errors_told(self._complain):
+            await self._act(scene, events, outcome)
+            if not scene.violations:
+                await ending.recover(scene)
+                scene.look()
+            if not scene.violations:
+                await ending.look_back(scene, ledgers)
+                ending.bounded(scene, tasks_before)
         outcome.violations = scene.violations
         outcome.fingerprint = self._network.fingerprint()
         outcome.packets = self._network.events

@@ -23,6 +23,7 @@ from federation.link import Link
 from federation.virtual import VirtualClock
 from identity.keys import KeyStore
 from node.assemble import assemble
+from node.builder import Builder
 from node.config import Settings
 from node.core import Core
 from node.database import Database
@@ -40,8 +41,6 @@ GRACE_S = 0.25
 
 Complain = Callable[[str, str], None]
 """Takes the rule that was broken and how."""
-Plant = Callable[[Parts], None]
-"""Changes a node's parts before it starts, to show that the rules see it."""
 
 
 @dataclass
@@ -82,8 +81,12 @@ class Wire:
         self._clock = VirtualClock()
         self._lives = 0
 
-    def compose(self, plant: Plant | None = None) -> Compose:
-        """Return what puts a watched node together."""
+    def compose(self, kind: type[Builder] = Builder) -> Compose:
+        """Return what puts a watched node together.
+
+        Args:
+            kind: builds what every node has.
+        """
 
         def watched(
             settings: Settings,
@@ -94,9 +97,7 @@ class Wire:
             capture: Callable[[bytes], None],
         ) -> Core:
             # What a node learns is not kept: a story is long, memory is short.
-            parts = assemble(settings, keys, root, database, world)
-            if plant is not None:
-                plant(parts)
+            parts = assemble(settings, keys, root, database, world, kind=kind)
             self._lives += 1
             self._watch(parts, self._lives)
             return _WatchedCore(parts, self)
