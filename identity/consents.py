@@ -154,11 +154,13 @@ class Consents:
         """Allow releases again; takes evidence as giving does.
 
         Raises:
-            Conflict: not paused.
+            Conflict: not paused, or its end has passed.
             EvidenceTooLow, NotFound: as named.
         """
         entry = self._store.owned(connection, account, identifier)
         check_evidence(entry.draft, evidence)
+        if entry.draft.ends is not None and entry.draft.ends <= now:
+            raise Conflict("the consent has ended; give a new one")
         paused = (State.PAUSED,)
         return self._change(connection, entry, State.ACTIVE, paused, now, evidence)
 

@@ -62,11 +62,12 @@ def simulate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Play seeded stories of a whole federation under faults.
+    """Play a federation under faults.
 
-    障害の下で連携全体を模擬し、守るべき約束を検査します。
+    障害の下で連携全体を模擬します。
 
-    Ends with 1 if a promise was broken, and prints the shortest story that breaks it.
+    Each seed is a story of its own, whose promises are checked after every step.
+    Ends with 1 if one was broken, and prints the shortest story that breaks it.
     """
     logging.disable(logging.WARNING)
     scale = Scale(cities, nodes, seconds, _groups(faults))

@@ -122,7 +122,11 @@ async def _full_read(
 ) -> None:
     (name,) = agreed.fields
     purpose = sorted(agreed.purposes)[0]
-    answers = await scene.people.read_all(recipient, consent, name, purpose)
+    try:
+        answers = await scene.people.read_all(recipient, consent, name, purpose)
+    except MachikuraError as error:
+        scene.complain("recovery", f"{recipient} cannot read: {error.slug}")
+        return
     expected = {h: scene.truth.expected(agreed, h, name) for h in agreed.holders}
     lawful = all(
         _lawful(scene, _asked(scene, consent, holder, recipient, name, purpose), agreed)

@@ -34,6 +34,7 @@ from protocol.ids import (
 from protocol.membership import DataClass
 from protocol.pseudonym import Handle, commitment
 from protocol.request import Body, Ping, Read, Revoke, Warrant, WireRecord
+from protocol.session import NONCE_BYTES, AskerSession
 from protocol.signature import digest_of, sign
 from protocol.status import STATUS_LIST, Status, StatusList, pack
 from vault.ledger import KeptConsent
@@ -128,14 +129,12 @@ class Lie(Event):
             iat_ms=now_ms + shift_ms,
             deadline_ms=now_ms + shift_ms + 4_000,
         )
-        body = Body(
-            sender=parts.standing.credentials(),
-            response_key=b64url(_KEY),
-            query=Ping(),
-        )
+        shown = parts.standing.credentials()
+        session = AskerSession.start(target.sealing, shown, _KEY, now_ms // 1000 + 600)
+        body = Body(_KEY, Ping()).encode()
         signing = scene.cast.halls[0] if self.lie == "signature" else self.node
         signer = scene.parts(signing).exchanges.signer
-        envelope = Envelope.seal(header, body.encode(), target.sealing, signer)
+        envelope = Envelope.seal(header, body, session, signer, bytes(NONCE_BYTES))
         payload = envelope.pack()
         changed = {
             "noise": b"\0" * 64,

@@ -9,6 +9,7 @@ loop has neither threads nor sockets, so nothing of it is lost in the copy.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import pickle
@@ -134,10 +135,13 @@ class Nursery:
 
     async def _copy(self, story: Story) -> _Copy:
         """Fork; only the original returns."""
+        loop = asyncio.get_running_loop()
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(reading)
+            # asyncio forgets its loop in a copy, for the sake of those with sockets.
+            asyncio._set_running_loop(loop)
             await _perform(self._stage, story, writing)
         os.close(writing)
         until_s = self._monotonic() + LONGEST_S

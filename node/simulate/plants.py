@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from federation.exchange import Answer
-from federation.outbox import Delivered, Undelivered
+from federation.outbox import Delivered, Message, Undelivered
 from federation.replay import SeenIds
 from node.builder import Builder
 from node.deliveries import Deliveries
@@ -24,7 +24,6 @@ from node.parts import Parts
 from node.reader import Reader, ReadRequest
 from protocol.answer import ReadResult
 from protocol.decision import Case, Deny, HolderPolicy
-from protocol.ids import NodeId
 from protocol.request import Read
 from protocol.status import pack
 from vault.keyring import SubjectId
@@ -167,11 +166,9 @@ class Patient(Builder):
 
 
 class _Careless(Deliveries):
-    async def deliver(
-        self, destination: NodeId, kind: str, message: bytes
-    ) -> Delivered | Undelivered:
+    async def deliver(self, message: Message) -> Delivered | Undelivered:
         """Try once and call it done."""
-        await super().deliver(destination, kind, message)
+        await super().deliver(message)
         return Delivered()
 
 

@@ -184,6 +184,18 @@ def test_paused_consent_is_resumed_with_evidence(home: Home) -> None:
     assert status_of(home, first.body) is Status.VALID
 
 
+def test_paused_consent_whose_end_has_passed_cannot_be_resumed(home: Home) -> None:
+    """Nobody could be told of it any more; a new one is given instead."""
+    account = home.resident()
+    identifier = issue(home, account, ends=NOW + 60).body.jti
+    home.consents.pause(home.connection, account, identifier, now=NOW)
+    whose = (home.connection, account, identifier)
+    with pytest.raises(Conflict):
+        home.consents.resume(*whose, BOTH_FACTORS, now=NOW + 60)
+    resumed = home.consents.resume(*whose, BOTH_FACTORS, now=NOW + 59)
+    assert resumed.body.state is State.ACTIVE
+
+
 def test_active_consent_cannot_be_resumed_nor_a_paused_one_paused(home: Home) -> None:
     """Each step has the state it starts from."""
     account = home.resident()
