@@ -15,19 +15,15 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from federation.exchange import Answer
 from federation.outbox import Delivered, Message, Undelivered
-from federation.replay import SeenIds
 from node.builder import Builder
 from node.deliveries import Deliveries
 from node.parts import Parts
-from node.reader import Reader, ReadRequest
-from protocol.answer import ReadResult
+from node.reader import Reader
 from protocol.decision import Case, Deny, HolderPolicy
 from protocol.request import Read
 from protocol.status import pack
 from vault.keyring import SubjectId
-from vault.ledger import KeptConsent
 from vault.release import Asked, Prepared, Release
 
 
@@ -106,16 +102,9 @@ class _Releasing(Builder):
     way_out: type[Release]
 
     def build(self) -> Parts:
-        """Put it in."""
-        parts, vault = super().build(), self.vault
-        way_out = self.way_out(
-            node=self.node,
-            keyring=vault.keyring,
-            store=vault.records,
-            queries=vault.queries,
-            provisions=vault.provisions,
-        )
-        self.vault = parts.vault = replace(vault, release=way_out)
+        """Put it in: it keeps what it has, and decides otherwise."""
+        parts = super().build()
+        parts.vault.release.__class__ = self.way_out
         return parts
 
 
@@ -178,20 +167,13 @@ class Careless(Builder):
     def build(self) -> Parts:
         """Put careless deliveries before the outbox."""
         parts = super().build()
-        careless = _Careless()
-        self.deliveries = parts.deliveries = careless
-        self.outbox._deliver = careless.deliver
+        self.deliveries.__class__ = _Careless
+        self.outbox._deliver = self.deliveries.deliver
         return parts
 
 
 class _Unwritten(Reader):
-    async def _record(
-        self,
-        request: ReadRequest,
-        answer: Answer,
-        result: ReadResult,
-        kept: KeptConsent | None,
-    ) -> None:
+    async def _record(self, *_: object, **__: object) -> None:
         """Write nothing."""
 
 
@@ -201,16 +183,7 @@ class Unwritten(Builder):
     def build(self) -> Parts:
         """Put the other reader in."""
         parts = super().build()
-        parts.reader = _Unwritten(
-            exchanges=self.exchanges,
-            addressbook=self.addressbook,
-            proofs=self.proofs,
-            types=self.vault.types,
-            ledger=self.vault.ledger,
-            provisions=self.vault.provisions,
-            database=self.database,
-            now_ms=self.now_ms,
-        )
+        parts.reader.__class__ = _Unwritten
         return parts
 
 
@@ -219,22 +192,6 @@ class Waiting(Builder):
 
     async def _send(self, payload: bytes, deadline_ms: int) -> bytes:
         return await super()._send(payload, deadline_ms + 60_000)
-
-
-class _Oblivious(SeenIds):
-    def add(self, exchange: str, until_ms: int, now_ms: int) -> bool:
-        """Remember nothing."""
-        return True
-
-
-class Oblivious(Builder):
-    """Carries out an exchange as often as it arrives."""
-
-    def build(self) -> Parts:
-        """Give the endpoint another memory."""
-        parts = super().build()
-        parts.exchanges._seen = _Oblivious()
-        return parts
 
 
 PLANTS: Final[Mapping[str, type[Builder]]] = {
@@ -250,7 +207,6 @@ PLANTS: Final[Mapping[str, type[Builder]]] = {
         Careless,
         Unwritten,
         Waiting,
-        Oblivious,
     )
 }
 """By the name that `--plant` takes."""

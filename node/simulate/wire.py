@@ -5,7 +5,7 @@ The nodes are the production ones; three places report here: what an endpoint se
 what a node is handed by a link, and which handlers have carried something out.
 
 1. Every exchange ends by its deadline.
-2. No broker stands twice on an exchange's way, and nobody is handed one twice.
+2. No broker stands twice on an exchange's way.
 3. No process carries out an exchange twice.
 """
 
@@ -52,7 +52,6 @@ class Sent:
         kind: kind of exchange.
         began_ms: when it was sent, by the right time.
         by_s: its deadline, on the loop's clock.
-        arrivals: how often each node was handed it.
         done: nodes (and which life of theirs) that carried it out.
     """
 
@@ -60,7 +59,6 @@ class Sent:
     kind: Kind
     began_ms: int
     by_s: float
-    arrivals: dict[str, int]
     done: set[tuple[str, int]]
 
 
@@ -134,7 +132,7 @@ class Wire:
 
     def _note(self, node: str, header: RoutingHeader | None, by_s: float) -> Sent:
         kind = Kind.MANAGE if header is None else header.kind
-        sent = Sent(node, kind, self._clock.now_ms(), by_s, {}, set())
+        sent = Sent(node, kind, self._clock.now_ms(), by_s, set())
         if header is not None:
             self.exchanges[header.id] = sent
         return sent
@@ -156,12 +154,6 @@ class Wire:
             way = [str(orjson.loads(line)["by"]) for line in lines]
             if len(set(way)) != len(way):
                 self._complain("loop", f"{header.kind} came {' > '.join(way)} > {node}")
-        sent = self.exchanges.get(header.id)
-        if sent is None:
-            return
-        sent.arrivals[node] = sent.arrivals.get(node, 0) + 1
-        if sent.arrivals[node] > 1:
-            self._complain("twice", f"{node} was handed one {sent.kind} twice")
 
     def _counted(self, handler: Handler, node: str, life: int) -> Handler:
         async def handle(asked: Asked) -> Reply:

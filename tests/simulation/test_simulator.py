@@ -94,8 +94,8 @@ def test_planted_fault_is_found_by_a_seed(name: str) -> None:
 def test_failing_story_is_shrunk_and_replays() -> None:
     """The shortest list of events, and a command that plays the seed again."""
     scale = ("--cities", "2", "--nodes", "6", "--seconds", "60", "--faults", "none")
-    scale += ("--plant", "generous")
-    status, found = _simulate(*scale, "--seeds", "1..2", "--shrink", "60")
+    wanted = ("--plant", "generous", "--seeds", "1..2", "--shrink", "60")
+    status, found = _simulate(*scale, *wanted)
     assert status == 1
     for failure in found["failed"]:
         kinds = [event["event"] for event in failure["events"]]
