@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 
 from federation.notice import Notice
 from federation.relay import Agreed
-from federation.routing import Route, RouteTable
+from federation.routing import Route, RouteTable, latency_step
+from protocol.agreement import Terms, narrowed
 from protocol.canonical import b64url
 from protocol.ids import CityId
 from protocol.route import ROUTE, Announcement, CityKeys
@@ -21,6 +23,8 @@ from protocol.sealed import PublicSealingKey
 from protocol.signature import MAX_TOKEN_BYTES, Signed, digest_of, sign
 from protocol.suites import Signer
 
+MAX_PERMITS_BYTES = 4096
+"""Longer terms are not announced; the brokers on the way hold to them all the same."""
 RENEWALS = 24
 """Times in its life that an announcement is signed anew: hourly, if it lives a day."""
 
@@ -90,7 +94,7 @@ class Announcer:
             wanted.update({r.announcement.body.origin: r for r in exported})
         gone = [o for o in told if o not in wanted]
         for origin, route in wanted.items():
-            name = self._name(route)
+            name = self._name(neighbor, route)
             known = told.get(origin)
             if known is not None and known.name == name and now < known.renew_at:
                 continue
@@ -116,11 +120,37 @@ class Announcer:
         """Start over with a neighbor, after its link was lost."""
         self._told.pop(neighbor, None)
 
-    def _name(self, route: Route | None) -> str:
+    def _name(self, neighbor: CityId, route: Route | None) -> str:
         """Return what an announcement depends on; another name needs another word."""
+        agreement = self._agreed(neighbor)
+        terms = "" if agreement is None else digest_of(agreement.encode())
         if route is not None:
-            return route.announcement.digest
-        return f"{digest_of(self._keys().encode())}{self._brokers()}"
+            step = latency_step(self._routes.rtt_ms(route))
+            return f"{route.announcement.digest}{terms}{step}"
+        return f"{digest_of(self._keys().encode())}{self._brokers()}{terms}"
+
+    def _permits(self, neighbor: CityId, route: Route | None) -> Terms | None:
+        """Return what a neighbor may ask on a way through us; None if it is too long.
+
+        What the next city lets us ask is in its word already.
+        """
+        agreement = self._agreed(neighbor)
+        if agreement is None:
+            return None
+        terms = agreement.terms(neighbor)
+        if route is not None:
+            if route.permits is None:
+                return None
+            # The next city's broker is one more than ours.
+            limit = max(1, route.permits.hop_limit - 1)
+            onward = route.permits.model_copy(update={"hop_limit": limit})
+            terms = narrowed(terms, onward)
+        return terms if len(terms.encode()) <= MAX_PERMITS_BYTES else None
+
+    def _rtt_ms(self, route: Route | None) -> int | None:
+        """Return the round trip to the end of a way, upwards; none to ourselves."""
+        measured = 0.0 if route is None else self._routes.rtt_ms(route)
+        return None if measured is None else min(86_400_000, ceil(measured))
 
     def _may_transit(self, asking: CityId, through_next: CityId) -> bool:
         theirs, ours = self._agreed(asking), self._agreed(through_next)
@@ -161,6 +191,8 @@ class Announcer:
                 next_city=next_city,
                 brokers=self._brokers() if route is None else (),
                 tokens=self._tokens if route is None else None,
+                permits=self._permits(neighbor, route),
+                rtt_ms=self._rtt_ms(route),
             ),
         )
 

@@ -31,7 +31,7 @@ from federation.peers import Carrier, Peer, Peers
 from federation.presence import Presence
 from federation.relay import Agreed, Turned
 from federation.replay import SeenIds
-from federation.routing import RouteTable
+from federation.routing import Route, RouteTable
 from federation.shares import Shares
 from protocol import hop
 from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
@@ -254,7 +254,7 @@ class Broker:
                 return turned
             return await self._deliver(envelope, peer)
         first: bytes | Turned | None = None
-        for route in self._routes.ways(header.to.city):
+        for route in self._permitting_first(header):
             if relay.turns_back(envelope, route.path):
                 continue
             answer: bytes | Turned | None
@@ -265,6 +265,17 @@ class Broker:
                     return answer
             first = first or answer
         return first or Turned("no-route", f"to {header.to.city}")
+
+    def _permitting_first(self, header: RoutingHeader) -> list[Route]:
+        """Return the ways, those first on which every city says that this may pass.
+
+        The others are tried as well: each city on the way judges by its agreements,
+        and what it said may be older than those.
+        """
+        ways = self._routes.ways(header.to.city)
+        if len(ways) > 1:
+            ways.sort(key=lambda way: relay.may_refuse(header, way.permits))
+        return ways
 
     async def _over(
         self, envelope: Envelope, peer: Peer, neighbor: CityId

@@ -26,6 +26,10 @@ class LinkLimits:
     """Milliseconds that an overloaded side tells the other to wait."""
     heartbeat_s: float = 15.0
     """Seconds between pings; a ping must be answered before the next one."""
+    probe_s: float = 2.5
+    """Seconds without a byte of a peer that owes an answer: then it is pinged, and lost
+    when as many more pass in silence. A path that went dead is found before the
+    requests on it have run out of time."""
     close_grace_s: float = 1.0
     """Seconds that closing waits, each, for the last packet and for handlers."""
 

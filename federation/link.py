@@ -11,8 +11,9 @@ What holds, whatever the peer does:
 3. Requests, bytes to send and bytes held are bounded by `LinkLimits`. Above a bound
    the answer is the problem `overloaded` at once, never a queue.
 4. When the asker gives up, the handler of the request is cancelled.
-5. A peer that breaks the protocol, leaves a ping unanswered until the next one, or
-   outlives its credentials, loses the link.
+5. A peer that breaks the protocol, leaves a ping unanswered until the next one, is
+   silent for two `probe_s` while it owes an answer, or outlives its credentials, loses
+   the link.
 
 Payloads are opaque here, and frames are authenticated by the pipe (TLS), to which
 the handshake has bound the peer: a small request costs one task and one future, no
@@ -141,6 +142,8 @@ class Link:
         self._beat_timer: asyncio.TimerHandle | None = None
         self._beats = 0
         self._pinged_at: float | None = None
+        self._next_ping_at = self._heard_at = self._loop.time()
+        self._tick_s = min(self._limits.probe_s, self._limits.heartbeat_s)
         self._lost: LinkLost | None = None
         self._ending: asyncio.Future[None] = self._loop.create_future()
         self._supervisor: asyncio.Task[None] | None = None
@@ -150,7 +153,13 @@ class Link:
     def start(self) -> None:
         """Begins to read, write and ping. Once."""
         self._supervisor = self._loop.create_task(self._supervise())
-        self._beat_timer = self._loop.call_later(self._limits.heartbeat_s, self._beat)
+        self._heard_at = self._loop.time()
+        self._beat_timer = self._loop.call_later(self._tick_s, self._beat)
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """Round trip of the last heartbeat; None before the first."""
+        return self.counters.rtt_ms
 
     @property
     def up(self) -> bool:
@@ -255,6 +264,7 @@ class Link:
         counters = self.counters
         while True:
             packet = await self._pipe.receive()
+            self._heard_at = self._loop.time()
             if self._tap is not None:
                 self._tap(packet)
             received = frames.decode(packet)
@@ -392,18 +402,29 @@ class Link:
     # ----------------------------------------------------------------- heartbeat
 
     def _beat(self) -> None:
-        """Sends a ping, unless the last one was not answered."""
+        """Sends a ping when one is due; ends a link that does not answer."""
+        now = self._loop.time()
         if self._clock.now_ms() >= self.peer.expires_ms:
             self._lose("expired")
-        elif self._pinged_at is not None:
+            return
+        owes = len(self._pending) > 0 and now - self._heard_at >= self._tick_s
+        if self._pinged_at is None:
+            if owes or now >= self._next_ping_at:
+                self._ping(now)
+        elif now - self._pinged_at >= (
+            self._tick_s if owes else self._limits.heartbeat_s
+        ):
             self._lose("silent")
-        else:
-            self._beats += 1
-            self._pinged_at = self._loop.time()
-            number = self._beats.to_bytes(8, "big")
-            self._writer.put(frames.encode(frames.PING, 0, 0, number))
-            heartbeat_s = self._limits.heartbeat_s
-            self._beat_timer = self._loop.call_later(heartbeat_s, self._beat)
+            return
+        self._beat_timer = self._loop.call_later(self._tick_s, self._beat)
+
+    def _ping(self, now: float) -> None:
+        self._beats += 1
+        self._pinged_at = now
+        self._next_ping_at = now + self._limits.heartbeat_s
+        self._writer.put(
+            frames.encode(frames.PING, 0, 0, self._beats.to_bytes(8, "big"))
+        )
 
     def _take_pong(self, payload: bytes) -> None:
         number = int.from_bytes(payload, "big")

@@ -23,6 +23,10 @@ class Carrier(Protocol):
     def up(self) -> bool:
         """Whether it can take a request now."""
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """Round trip of the last heartbeat; None before the first."""
+
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
         """Carry one request and return its answer."""
 
@@ -105,6 +109,11 @@ class Peers:
     def broker_of(self, city: CityId) -> tuple[Peer, Carrier] | None:
         """Return a live link to any broker of a city."""
         return next(self.brokers_of(city), None)
+
+    def rtt_ms(self, city: CityId) -> float | None:
+        """Return the shortest round trip to a broker of a city that was measured."""
+        measured = (link.rtt_ms for _, link in self.brokers_of(city))
+        return min((rtt for rtt in measured if rtt is not None), default=None)
 
     def nodes(self) -> tuple[NodeId, ...]:
         """Return who is linked with us now."""

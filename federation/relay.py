@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from federation.peers import Peer
 from protocol import hop
-from protocol.agreement import AgreementBody
+from protocol.agreement import AgreementBody, Terms
 from protocol.answer import AnswerEnvelope, AnswerType
 from protocol.envelope import Envelope, RoutingHeader
 from protocol.errors import MachikuraError
@@ -81,6 +81,14 @@ def check_loop(envelope: Envelope, peer: Peer, node: NodeId) -> Turned | None:
     if f'"by":"{own}'.encode() in envelope.hops:
         return Turned("loop", "this city has carried the exchange")
     return None
+
+
+def may_refuse(header: RoutingHeader, permits: Terms | None) -> bool:
+    """Tell whether some city on a way has said that it does not let this pass."""
+    if permits is None or header.dataset_type is None:
+        return False
+    about = header.dataset_type, str(header.purpose), str(header.data_class)
+    return permits.refusal(*about) is not None
 
 
 def turns_back(envelope: Envelope, path: tuple[CityId, ...]) -> bool:

@@ -16,7 +16,7 @@ from federation.limits import Paced
 from federation.outcome import DeadlinePassed
 from federation.peers import Peer
 from federation.presence import Presence
-from federation.routing import RouteTable
+from federation.routing import RoutePolicy, RouteTable
 from federation.token_keys import TokenKeys
 from federation.waits import WaitLimits, Waits
 from identity.city import Authority
@@ -57,7 +57,9 @@ class _Common:
 def add_broker(b: Builder) -> None:
     """Add the broker and its desk."""
     parts = b.parts
-    routes, presence = RouteTable(b.node.city), Presence()
+    wishes, presence = b.settings.routing, Presence()
+    policy = RoutePolicy(wishes.prefer, wishes.avoid, b.peers.rtt_ms)
+    routes = RouteTable(b.node.city, policy=policy)
     common = _Common(
         routes=routes,
         presence=presence,

@@ -137,6 +137,23 @@ class LinkTable(Table):
     )
 
 
+class RoutingTable(Table):
+    """Which way a broker takes where several lead to a city."""
+
+    prefer: tuple[CityId, ...] = setting(
+        (), "Neighbor cities to take first, however long their way is."
+    )
+    avoid: tuple[CityId, ...] = setting(
+        (), "Neighbor cities to take only where nobody else leads there."
+    )
+
+    @model_validator(mode="after")
+    def _not_both(self) -> RoutingTable:
+        if {*self.prefer} & {*self.avoid}:
+            raise ValueError("a neighbor cannot be preferred and avoided")
+        return self
+
+
 class TrustTable(Table):
     """How long words of others are believed."""
 
@@ -366,6 +383,7 @@ class Settings(Table):
     master_key: MasterKeyTable = MasterKeyTable()
     api: ApiTable = ApiTable()
     link: LinkTable = LinkTable()
+    routing: RoutingTable = RoutingTable()
     trust: TrustTable = TrustTable()
     limits: LimitsTable = LimitsTable()
     discovery: DiscoveryTable = DiscoveryTable()

@@ -9,7 +9,7 @@ city `a` may ask in or through city `b`, and the reverse.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import orjson
 from pydantic import Field, ValidationError
@@ -24,6 +24,9 @@ from protocol.suites import Signer, VerifyingKey
 
 KIND = "agreement"
 _MAX_BYTES = 64 * 1024
+
+
+N = TypeVar("N", bound=str)
 
 
 class Party(Document):
@@ -78,6 +81,33 @@ class Terms(Document):
         if "*" not in self.purposes and purpose not in self.purposes:
             return "agreement-purpose"
         return None
+
+
+def narrowed(one: Terms, other: Terms) -> Terms:
+    """Return what both let pass."""
+    return Terms(
+        dataset_types=_common(one.dataset_types, other.dataset_types),
+        purposes=_common(one.purposes, other.purposes),
+        data_classes=tuple(c for c in one.data_classes if c in other.data_classes),
+        transit=one.transit and other.transit,
+        hop_limit=min(one.hop_limit, other.hop_limit),
+    )
+
+
+def is_within(inner: Terms, outer: Terms) -> bool:
+    """Tell whether whatever `inner` lets pass, `outer` lets pass as well."""
+    return (
+        ("*" in outer.dataset_types or {*inner.dataset_types} <= {*outer.dataset_types})
+        and ("*" in outer.purposes or {*inner.purposes} <= {*outer.purposes})
+        and {*inner.data_classes} <= {*outer.data_classes}
+        and inner.hop_limit <= outer.hop_limit
+    )
+
+
+def _common(one: tuple[N, ...], other: tuple[N, ...]) -> tuple[N, ...]:
+    if "*" in one:
+        return other
+    return one if "*" in other else tuple(name for name in one if name in other)
 
 
 class AgreementBody(Document):

@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from protocol.agreement import Terms, is_within
 from protocol.errors import Malformed, TooLarge, WrongAudience
 from protocol.ids import CityId, NodeId
 from protocol.membership import (
@@ -82,6 +83,11 @@ class Announcement(Claims):
         brokers: where the brokers of `iss` listen; in its word about itself alone.
         tokens: key to which location tokens for `iss` are sealed, which all its brokers
             have; in its word about itself alone.
+        permits: what `aud` may ask on this way, by the agreements along it; it only
+            gets narrower from layer to layer. `hop_limit` counts the brokers up to that
+            of `iss`. None where an older city does not say.
+        rtt_ms: round trip from `iss` to `origin`, as measured on the links along the
+            way; only grows from layer to layer. None where somebody does not say.
     """
 
     origin: CityId
@@ -92,6 +98,8 @@ class Announcement(Claims):
     next_city: CityKeys | None = None
     brokers: Brokers = ()
     tokens: PublicSealingKey | None = None
+    permits: Terms | None = None
+    rtt_ms: Annotated[int, Field(ge=0, le=86_400_000)] | None = None
 
 
 class Bundle(Claims):
@@ -158,6 +166,7 @@ def verify_announcement(
         same = inner.body.origin == body.origin and inner.body.keys == body.keys
         if inner.body.path != body.path[1:] or not same:
             raise Malformed("the layers of the announcement do not fit together")
+        _check_narrowing(body, inner.body)
         layer = inner
     if layer.body.path != (layer.body.origin,):
         raise Malformed("the innermost announcement must be the origin's own")
@@ -170,6 +179,15 @@ def verify_announcement(
     if layer.body.tokens is not None:
         layer.body.tokens.load()
     return outer
+
+
+def _check_narrowing(outer: Announcement, inner: Announcement) -> None:
+    """Refuse a city that promises more than it was promised."""
+    before, after = inner.permits, outer.permits
+    if before is not None and after is not None and not is_within(after, before):
+        raise Malformed("an announcement permits more than the one it wraps")
+    if (inner.rtt_ms or 0) > (outer.rtt_ms or inner.rtt_ms or 0):
+        raise Malformed("an announcement is faster than the one it wraps")
 
 
 def origin_word(announced: Signed[Announcement]) -> Announcement:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from federation.routing import Preference, Route, RouteTable
 from node.api.registry import Registry
 from node.clients import Scope
 from node.core import Core
@@ -87,14 +90,56 @@ class Status(Request):
     checks: list[CheckResult]
 
 
+class Permits(Request):
+    """What may be asked on a way; `*` is anything."""
+
+    dataset_types: list[str]
+    purposes: list[str]
+    data_classes: list[str]
+
+
 class RouteStatus(Request):
-    """One way to a city."""
+    """One way to a city.
+
+    `why` says of the chosen one what decided: `only-way`, `policy`, `length`, `latency`
+    or `name`. `policy` is `prefer`, `avoid` or empty. `up` tells whether there is a
+    link to the neighbor; without one the next way is taken.
+    """
 
     city: str
     neighbor: str
     path: list[str]
     chosen: bool
+    why: str
+    policy: str
+    rtt_ms: float | None
+    up: bool
+    permits: Permits | None
     ends: int
+
+    @classmethod
+    def of(cls, route: Route, *, chosen: bool, table: RouteTable, up: bool) -> Self:
+        """Return a route as it stands in answers."""
+        preference = table.policy.of(route.neighbor)
+        terms = route.permits
+        return cls(
+            city=route.announcement.body.origin,
+            neighbor=route.neighbor,
+            path=list(route.path),
+            chosen=chosen,
+            why=table.why(route.announcement.body.origin) if chosen else "",
+            policy="" if preference is Preference.NONE else preference.name.lower(),
+            rtt_ms=table.rtt_ms(route),
+            up=up,
+            permits=None
+            if terms is None
+            else Permits(
+                dataset_types=list(terms.dataset_types),
+                purposes=list(terms.purposes),
+                data_classes=list(terms.data_classes),
+            ),
+            ends=route.announcement.body.exp,
+        )
 
 
 class Routes(Request):
@@ -181,12 +226,11 @@ def register(registry: Registry, *, core: Core, checks: Checks) -> None:
     async def list_routes() -> Routes:
         return Routes(
             routes=[
-                RouteStatus(
-                    city=city,
-                    neighbor=way.neighbor,
-                    path=list(way.path),
+                RouteStatus.of(
+                    way,
                     chosen=index == 0,
-                    ends=way.announcement.body.exp,
+                    table=routes,
+                    up=parts.peers.broker_of(way.neighbor) is not None,
                 )
                 for city in routes.destinations()
                 for index, way in enumerate(routes.ways(city))

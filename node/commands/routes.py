@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
@@ -20,16 +22,41 @@ def routes(
 
     他都市への経路を表示します。
 
-    Run it at a broker; * marks the way in use.
+    Run it at a broker; * marks the way in use, WHY says what decided for it.
+    Prefer or avoid a neighbor with the settings of the table `routing`.
     """
     document = connect(config, socket).get(PATH)
-    rows: list[tuple[object, ...]] = [("", "CITY", "NEIGHBOR", "PATH", "ENDS")]
-    for way in document["routes"]:
-        mark = "*" if way["chosen"] else " "
-        path = " → ".join(way["path"])
-        rows.append((mark, way["city"], way["neighbor"], path, moment(way["ends"])))
+    heads = ("", "CITY", "NEIGHBOR", "PATH", "RTT", "LINK", "WHY", "PERMITS", "ENDS")
+    rows: list[tuple[object, ...]] = [heads, *map(_row, document["routes"])]
     text = columns(rows) if document["routes"] else "No routes. 経路はありません。"
     show(document, text, as_json=as_json)
+
+
+def _row(way: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        "*" if way["chosen"] else " ",
+        way["city"],
+        way["neighbor"],
+        " → ".join(way["path"]),
+        "-" if way["rtt_ms"] is None else f"{way['rtt_ms']:.0f} ms",
+        "up" if way["up"] else "down",
+        way["why"] or way["policy"],
+        _permits(way["permits"]),
+        moment(way["ends"]),
+    )
+
+
+def _permits(terms: dict[str, list[str]] | None) -> str:
+    """Return what may be asked on a way, short enough for a column."""
+    if terms is None:
+        return "?"
+    names = ("dataset_types", "purposes", "data_classes")
+    return " / ".join(_few(terms[name]) for name in names)
+
+
+def _few(names: list[str]) -> str:
+    shown = ",".join(names[:3]) or "-"
+    return shown if len(names) <= 3 else f"{shown},… ({len(names)})"
 
 
 def add_to(app: typer.Typer) -> None:

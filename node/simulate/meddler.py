@@ -37,6 +37,11 @@ class Meddler:
         """Let the story decide."""
         return await self._meddle(self._link, payload, deadline_ms)
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """Pass on."""
+        return self._link.rtt_ms
+
     def notify(self, payload: bytes) -> None:
         """Pass on."""
         self._link.notify(payload)

@@ -59,6 +59,7 @@ class DirectLink:
     far: Parts
     within: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext()
     up: bool = True
+    rtt_ms: float | None = None
     _told: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:

@@ -79,7 +79,7 @@ def test_transit_that_ends_takes_back_what_is_behind(row: Row) -> None:
     """The neighbor itself stays reachable."""
     hoshino, minato, _ = row
     minato.world.agree(hoshino, minato, a_to_b=NO_TRANSIT)
-    assert news(minato, hoshino) == ["withdraw yamanami"]
+    assert news(minato, hoshino) == ["route minato", "withdraw yamanami"]
 
 
 def test_transit_is_the_listener_s_right(row: Row) -> None:

@@ -381,6 +381,38 @@ def test_asker_that_is_cancelled_cancels_the_handler() -> None:
     assert run(world) == (1, 1)
 
 
+def test_peer_that_owes_an_answer_and_went_silent_is_found_before_the_deadline() -> (
+    None
+):
+    """A dead cable: nothing breaks, and whoever waits could have gone another way."""
+
+    async def world(network: Network) -> tuple[str, float]:
+        near, _ = await pair(network, Stuck())
+        began_ms = network.clock(NEAR).now_ms()
+        asking = asyncio.ensure_future(near.request(b"", deadline_ms=in_s(network, 10)))
+        await pass_s(1)
+        network.stall(NEAR, FAR)
+        with pytest.raises(LinkLost) as lost:
+            await asking
+        return lost.value.reason, (network.clock(NEAR).now_ms() - began_ms) / 1000
+
+    reason, took_s = run(world)
+    assert reason == "silent"
+    assert took_s <= 8
+
+
+def test_peer_that_takes_long_and_answers_pings_keeps_its_link() -> None:
+    """Slow is not silent: the answer is worth waiting for."""
+
+    async def world(network: Network) -> bool:
+        near, _ = await pair(network, Stuck())
+        with pytest.raises(DeadlinePassed):
+            await near.request(b"", deadline_ms=in_s(network, 60))
+        return near.up
+
+    assert run(world)
+
+
 def test_request_that_is_cancelled_at_once_leaves_nothing_behind() -> None:
     """A handler cancelled before its first step still gives its bytes back."""
 
@@ -390,7 +422,7 @@ def test_request_that_is_cancelled_at_once_leaves_nothing_behind() -> None:
         for stream in range(1, 41, 2):
             cancel = encode(frames.CANCEL, 0, stream, b"")
             await peer.send(request(stream, bytes(90)), cancel)
-            await pass_s(1)
+            await pass_s(0.2)
         await peer.send(request(101, bytes(90)))
         while (frame := await peer.read()).stream != 101:
             pass

@@ -13,16 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.relay import check_agreements
-from federation.routing import RouteTable
-from protocol.ids import CityId
+from federation.routing import Reason, RoutePolicy, RouteTable
+from protocol.ids import CityId, DatasetTypeName
 from protocol.route import MAX_PATH, ROUTE, Announcement
 from protocol.signature import Signed, sign
 from protocol.suites import Suite
 from tests.federation.forged import sealed
-from tests.federation.world import ABOUT, EVERYTHING, City, World
+from tests.federation.world import ABOUT, CHECKUP, EVERYTHING, TREATMENT, City, World
 
-HOSHINO, MINATO, NABARI, YAMANAMI = (
-    CityId(name) for name in ("hoshino", "minato", "nabari", "yamanami")
+HOSHINO, MINATO, NABARI, YAMANAMI, IZUMI = (
+    CityId(name) for name in ("hoshino", "minato", "nabari", "yamanami", "izumi")
 )
 NAMES = ("hoshino", "minato", "nabari", "yamanami", "izumi", "sakae")
 LONG_WAY = tuple(CityId(f"city-{number}") for number in range(1, MAX_PATH))
@@ -412,3 +412,140 @@ def test_agreements_alone_decide_who_is_reached(
             links.remove((cities[pair.a], cities[pair.b]))
     world.settle(2 * size)
     check_routes(world, links)
+
+
+# ---------------------------------------------------------- policy, length, latency
+
+
+def timed(someone: City, *path: CityId, rtt_ms: int | None = 0) -> Signed[Announcement]:
+    """Return an announcement that says how far away the destination is."""
+    body = told(someone, *path).body.model_copy(update={"rtt_ms": rtt_ms})
+    return sign(someone.operating, ROUTE, body)
+
+
+def chosen(someone: City, policy: RoutePolicy, *ways: tuple[CityId, int]) -> object:
+    """Return neighbor and reason among ways of one length to yamanami."""
+    table = RouteTable(HOSHINO, policy=policy)
+    for neighbor, rtt_ms in ways:
+        table.learn(neighbor, timed(someone, neighbor, YAMANAMI, rtt_ms=rtt_ms))
+    best = table.best(YAMANAMI)
+    assert best is not None
+    return best.neighbor, table.why(YAMANAMI)
+
+
+def near(minato: float | None, nabari: float | None) -> RoutePolicy:
+    """Return what heartbeats have measured."""
+    return RoutePolicy(rtt_ms={MINATO: minato, NABARI: nabari}.get)
+
+
+def test_of_two_ways_of_one_length_the_faster_is_taken(someone: City) -> None:
+    """Our own round trip to the neighbor, and what it says of the rest."""
+    ways = ((MINATO, 10), (NABARI, 100))
+    assert chosen(someone, near(5, 5), *ways) == (MINATO, Reason.LATENCY)
+    assert chosen(someone, near(500, 5), *ways) == (NABARI, Reason.LATENCY)
+
+
+def test_little_jitter_moves_no_traffic(someone: City) -> None:
+    """Latency counts in steps of a factor of two; then the name decides."""
+    ways = ((MINATO, 22), (NABARI, 18))
+    assert chosen(someone, near(5, 5), *ways) == (MINATO, Reason.NAME)
+
+
+def test_way_that_nobody_has_measured_comes_after_those_that_are(
+    someone: City,
+) -> None:
+    """A neighbor that says nothing must not win by that."""
+    assert chosen(someone, near(None, 400), (MINATO, 0), (NABARI, 0)) == (
+        NABARI,
+        Reason.LATENCY,
+    )
+
+
+def test_operator_s_policy_comes_before_length(someone: City) -> None:
+    """Prefer one neighbor, or avoid one, whatever the paths are."""
+    for policy, best in (
+        (RoutePolicy(prefer=(NABARI,)), NABARI),
+        (RoutePolicy(avoid=(MINATO,)), NABARI),
+        (RoutePolicy(), MINATO),
+    ):
+        table = RouteTable(HOSHINO, policy=policy)
+        table.learn(MINATO, told(someone, MINATO, YAMANAMI))
+        table.learn(NABARI, told(someone, NABARI, IZUMI, YAMANAMI))
+        found = table.best(YAMANAMI)
+        assert found is not None and found.neighbor == best
+        why = Reason.LENGTH if policy == RoutePolicy() else Reason.POLICY
+        assert table.why(YAMANAMI) is why
+
+
+def test_neighbor_to_avoid_is_taken_where_nobody_else_leads(someone: City) -> None:
+    """Avoiding is a wish; what must not pass is not in the agreement."""
+    policy = RoutePolicy(avoid=(MINATO,))
+    assert chosen(someone, policy, (MINATO, 0)) == (MINATO, Reason.ONLY)
+
+
+# -------------------------------------------------------- what a way lets pass
+
+
+ONLY_CHECKUPS = EVERYTHING.model_copy(update={"dataset_types": (CHECKUP,)})
+NO_CHECKUPS = EVERYTHING.model_copy(
+    update={"dataset_types": (DatasetTypeName("shopping.purchase"),)}
+)
+
+
+def test_announcement_says_what_every_agreement_on_the_way_lets_pass() -> None:
+    """Each city narrows: types, purposes, classes, brokers."""
+    world = World(seed="permits")
+    hoshino, minato, yamanami = (
+        world.city(name) for name in (HOSHINO, MINATO, YAMANAMI)
+    )
+    world.join(hoshino, minato)
+    world.join(minato, yamanami)
+    world.agree(minato, yamanami, a_to_b=ONLY_CHECKUPS)
+    one_purpose = EVERYTHING.model_copy(update={"purposes": (TREATMENT,)})
+    world.agree(hoshino, minato, a_to_b=one_purpose)
+    world.settle()
+    (way,) = hoshino.broker.routes.ways(YAMANAMI)
+    assert way.permits is not None
+    assert way.permits.dataset_types == (CHECKUP,)
+    assert way.permits.purposes == (TREATMENT,)
+    assert way.permits.data_classes == EVERYTHING.data_classes
+    assert way.permits.hop_limit == EVERYTHING.hop_limit - 1
+
+
+def test_change_of_an_agreement_is_announced_at_once() -> None:
+    """Also by the city behind it, whose own route has not changed."""
+    world = World(seed="permits")
+    _, minato, yamanami = world.chain(HOSHINO, MINATO, YAMANAMI)
+    world.agree(minato, yamanami, a_to_b=NO_CHECKUPS)
+    assert world.settle() > 0
+    (way,) = world.cities[HOSHINO].broker.routes.ways(YAMANAMI)
+    assert way.permits is not None
+    assert way.permits.dataset_types == NO_CHECKUPS.dataset_types
+
+
+async def test_way_that_lets_this_pass_is_taken_before_a_shorter_one() -> None:
+    """The choice is made for each exchange: others still go the short way."""
+    world = World(seed="permits")
+    hoshino, minato, nabari, izumi, yamanami = (
+        world.city(name) for name in (HOSHINO, MINATO, NABARI, IZUMI, YAMANAMI)
+    )
+    for one, other in (
+        (hoshino, minato),
+        (minato, yamanami),
+        (hoshino, nabari),
+        (nabari, izumi),
+        (izumi, yamanami),
+    ):
+        world.join(one, other)
+    world.agree(minato, yamanami, a_to_b=NO_CHECKUPS)
+    world.settle()
+    hall, clinic = hoshino.admit("hall"), yamanami.admit("clinic")
+    read, ping = await hall.read(clinic), await hall.ping(clinic)
+    assert [record.by.city for record in read.hops] == [
+        HOSHINO,
+        NABARI,
+        IZUMI,
+        YAMANAMI,
+    ]
+    assert [record.by.city for record in ping.hops] == [HOSHINO, MINATO, YAMANAMI]
+    assert hoshino.broker.wire(minato.broker).carried == 1

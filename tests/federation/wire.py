@@ -76,6 +76,7 @@ class Wire:
         delay_ms: how long an answer takes.
         on_request, on_answer: may alter what passes.
         carried: how many requests went through.
+        rtt_ms: as a heartbeat would have measured it.
     """
 
     source: End
@@ -86,6 +87,7 @@ class Wire:
     on_request: Callable[[bytes], bytes] = unchanged
     on_answer: Callable[[bytes], bytes] = unchanged
     carried: int = 0
+    rtt_ms: float | None = None
 
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
         """Carry one request and return its answer."""

@@ -34,7 +34,7 @@ from federation.limits import Paced
 from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
-from federation.routing import RouteTable
+from federation.routing import RoutePolicy, RouteTable
 from federation.virtual import SeededEntropy
 from protocol.agreement import AgreementBody, Party, Terms
 from protocol.answer import Done, ReadResult
@@ -243,7 +243,7 @@ class BrokerNode(Node):
         super().__init__(city, label, membership)
         world = city.world
         self.peers = Peers()
-        self.routes = RouteTable(city.id)
+        self.routes = RouteTable(city.id, policy=RoutePolicy(rtt_ms=self.peers.rtt_ms))
         self.waits: dict[str, int] = {}
         self.pace: dict[str, Paced] = {}
         self.delays: list[float] = []

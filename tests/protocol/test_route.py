@@ -339,3 +339,51 @@ def test_longest_path_fits_into_a_signed_document() -> None:
     token = announcement(path, HOSHINO)
     assert check(token, path[0]).body.origin == path[-1].id
     assert len(token) < 0.85 * MAX_TOKEN_BYTES
+
+
+def promises(
+    permits: dict[str, object] | None, rtt_ms: int | None
+) -> dict[str, object]:
+    """Return the members by which a city says what a way is like."""
+    given = {"permits": permits, "rtt_ms": rtt_ms}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+TERMS: dict[str, object] = {
+    "dataset_types": ["health.checkup"],
+    "purposes": ["*"],
+    "data_classes": ["personal"],
+    "transit": True,
+    "hop_limit": 4,
+}
+
+
+def test_way_that_gets_narrower_and_longer_is_taken() -> None:
+    """Each city on the way takes something away, or adds its own link."""
+    narrow = {**TERMS, "purposes": ["treatment"], "hop_limit": 3}
+    layers = {1: promises(narrow, 20), 2: promises(TERMS, 5)}
+    assert check(announcement(PATH, HOSHINO, layers)).body.permits is None
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        {"dataset_types": ["*"]},
+        {"dataset_types": ["health.checkup", "shopping.purchase"]},
+        {"data_classes": ["personal", "special-care"]},
+        {"hop_limit": 5},
+    ],
+)
+def test_city_that_promises_more_than_it_was_promised_is_refused(
+    wider: dict[str, object],
+) -> None:
+    """The attack: draw traffic that the next city will not let pass."""
+    layers = {0: promises({**TERMS, **wider}, 9), 1: promises(TERMS, 5)}
+    with pytest.raises(Malformed, match="permits more"):
+        check(announcement(PATH, HOSHINO, layers))
+
+
+def test_city_that_makes_its_way_faster_than_the_rest_of_it_is_refused() -> None:
+    """The attack: draw traffic by a latency that cannot be."""
+    with pytest.raises(Malformed, match="faster"):
+        check(announcement(PATH, HOSHINO, {0: {"rtt_ms": 4}, 1: {"rtt_ms": 5}}))
