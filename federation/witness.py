@@ -154,6 +154,11 @@ class WitnessedLink:
         """Whether it can take a request now."""
         return self.link.up
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """Round trip of the last heartbeat."""
+        return self.link.rtt_ms
+
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
         """Carry one request, note how it ended, and return its answer.
 

@@ -99,6 +99,7 @@ class Pipe:
 
     wire: Wire
     up: bool = True
+    rtt_ms: float | None = None
 
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
         """Carry a request."""
