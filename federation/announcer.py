@@ -100,7 +100,9 @@ class Announcer:
                 continue
             signed = self._announce(neighbor, route, now)
             if signed is not None and len(signed.token) <= MAX_TOKEN_BYTES:
-                notice = Notice(kind="route", token=signed.token).encode()
+                notice = Notice(
+                    kind="route", token=signed.token, operating=self._keys().operating
+                ).encode()
                 renew_at = now + self._life_s // RENEWALS
                 told[origin] = _Told(name, renew_at, notice)
                 notices.append(notice)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notices: one-way messages on a link, by kind.
 
-    route     broker to neighbor city      token: a route announcement
+    route     broker to neighbor city      token: a route announcement; operating: the
+                                           certificate of the key that signed it
     withdraw  broker to neighbor city      origin: we no longer lead there
     trust     broker to its own city       token: the trust bundle
     brief     authority to relay           token: the brief
@@ -12,6 +13,8 @@
     heard     broker to sibling            `neighbor` announced: token; operating: the
                                            certificate of the key that signed it
     lost      broker to sibling            `neighbor` withdrew `origin`
+    membership  authority to member        token: its new membership; operating: the
+                                           certificate that vouches for it
 
 Each token is signed and judged by itself. What is not signed counts for little: a
 withdrawal for what that same neighbor had announced, the word of a sibling for the link
@@ -49,6 +52,7 @@ class Notice(Document):
         "present",
         "heard",
         "lost",
+        "membership",
     ]
     token: Annotated[str, Field(max_length=MAX_BUNDLE_BYTES)] | None = None
     origin: CityId | None = None

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -50,10 +51,22 @@ class Entry:
 class AgreementStore:
     """The agreements of one city. Lives at its broker."""
 
-    def __init__(self, *, city: CityId, root: VerifyingKey) -> None:
-        """Take our city and its public root key."""
+    def __init__(
+        self,
+        *,
+        city: CityId,
+        root: VerifyingKey,
+        is_own_root: Callable[[VerifyingKey], bool] | None = None,
+    ) -> None:
+        """Take our city and its public root key.
+
+        Args:
+            city: ours.
+            root: its root key.
+            is_own_root: whether a key is our root now, or was before it was followed.
+        """
         self._city = city
-        self._root = root
+        self._is_own_root = is_own_root or root.__eq__
 
     def propose(
         self, connection: Connection, body: AgreementBody, root: Signer, *, now: int
@@ -201,7 +214,7 @@ class AgreementStore:
         if not body.concerns(self._city):
             raise WrongAudience("the agreement is between other cities")
         ours = body.a if body.a.city == self._city else body.b
-        if ours.root_key() != self._root:
+        if not self._is_own_root(ours.root_key()):
             raise WrongAudience("the agreement names another root key for our city")
         if body.ends <= now:
             raise Expired("the agreement has ended")

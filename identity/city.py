@@ -197,7 +197,9 @@ class Authority:
             raise NotAMember(f"{member.sub} is not a member")
         grant = Grant.decode(row.grant)
         if wanted_key(change).kid == row.kid:
-            return self._stored(row)
+            if self._signed_now(row):
+                return self._stored(row)
+            return self._issue(connection, member.sub, grant, now, row.admitted)
         present = VerifyingKey.from_jwk(grant.key)
         wish = judge_key_change(
             change, member.sub, present, self._city, now, self._skew_s
@@ -209,7 +211,8 @@ class Authority:
         condemn(connection, row.kid, dead=now + self._overlap_s, ends=row.ends)
         fresh = self._registered(connection, claims, grant.allowance, now, earlier)
         # Later than the one it replaces, also within a second: the newer one counts.
-        since = max(now, self._stored(row).body.iat + 1)
+        before = Received.parse(row.membership, MEMBERSHIP).peek(Membership)
+        since = max(now, before.iat + 1)
         return self._issue(connection, member.sub, fresh, now, row.admitted, since)
 
     def revoke_keys(self, connection: Connection, node: NodeId, *, now: int) -> int:

@@ -14,24 +14,29 @@ survive a restart. In memory, for one thread at a time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import lru_cache
 
 from identity.bundle import verify_bundle
+from identity.chains import Chains
 from identity.errors import ConflictingRoot
 from protocol.agreement import Agreement
-from protocol.errors import Replayed, TooLarge, UnknownKey
+from protocol.errors import Malformed, ProtocolViolation, Replayed, TooLarge, UnknownKey
 from protocol.ids import CityId, NodeId
 from protocol.membership import (
+    OPERATING,
     OperatingCertificate,
     Revocations,
-    verify_operating,
     verify_revocations,
 )
 from protocol.route import MAX_CITIES, Announcement, Bundle, CityKeys, origin_word
 from protocol.sealed import PublicSealingKey
-from protocol.signature import Signed
+from protocol.signature import Received, Signed
+from protocol.succession import Succession
 from protocol.suites import VerifyingKey
+
+_logger = logging.getLogger(__name__)
 
 
 class KnownCities:
@@ -46,8 +51,9 @@ class KnownCities:
             skew_s: how far two clocks may differ.
         """
         self.city = city
-        self.root = root
+        self._pinned = root
         self.skew_s = skew_s
+        self.chains = Chains(skew_s=skew_s)
         self.operating: Signed[OperatingCertificate] | None = None
         self.bundle: Signed[Bundle] | None = None
         self.agreements: dict[CityId, Agreement] = {}
@@ -61,6 +67,48 @@ class KnownCities:
         self._revocations: dict[CityId, Signed[Revocations]] = {}
         self.revoked: frozenset[str] = frozenset()
 
+    @property
+    def root(self) -> VerifyingKey:
+        """Our city's root key now: the pinned one, or who followed it."""
+        return self.chains.follow(self.city, self._pinned)
+
+    def is_own_root(self, root: VerifyingKey) -> bool:
+        """Tell whether it is our city's root key, or was before it was followed."""
+        return self.chains.follow(self.city, root) == self.root
+
+    def follow_peer(self, city: CityId, told: tuple[Succession, ...]) -> None:
+        """Follow what a peer shows of its city's root, if we know that city.
+
+        Raises:
+            ConflictingRoot, ProtocolViolation: see `Chains.take_line`.
+        """
+        pinned = self._pinned if city == self.city else self.pins.get(city)
+        agreement = self.agreements.get(city)
+        if agreement is not None:
+            pinned = _loaded(agreement.body.other(self.city).root)
+        if pinned is not None:
+            self.chains.take_line(city, pinned, told)
+
+    def accept_line(self, told: Iterable[Succession] | None) -> bool:
+        """Follow the successions of our own city's root; True if it moved.
+
+        Raises:
+            ConflictingRoot, ProtocolViolation: see `Chains.take_line`.
+        """
+        return self.chains.take_line(self.city, self._pinned, told)
+
+    def certificate(
+        self, token: str, city: CityId, now: int
+    ) -> Signed[OperatingCertificate]:
+        """Check a city's operating certificate by all that we know of its keys.
+
+        Raises:
+            UnknownKey: nobody we believe has told us the city's root.
+            KeyRevoked: its key was replaced, and the overlap is over.
+            ProtocolViolation: any other fault.
+        """
+        return self.chains.verify(token, city, self.root_of(city, now), now)
+
     def accept_operating(self, token: str, now: int) -> Signed[OperatingCertificate]:
         """Take our city's operating certificate, if it is newer than the one we have.
 
@@ -70,9 +118,9 @@ class KnownCities:
         Raises:
             ProtocolViolation: not signed by the pinned root, over, or malformed.
         """
-        offered = verify_operating(token, self.city, self.root, now, self.skew_s)
-        if self.operating is None or offered.body.iat > self.operating.body.iat:
-            self.operating = offered
+        offered = self.certificate(token, self.city, now)
+        newest = self.chains.newest(self.city)
+        self.operating = offered if newest is None else newest
         return self.operating
 
     def accept_bundle(self, token: str, now: int) -> Signed[Bundle]:
@@ -82,16 +130,42 @@ class KnownCities:
             Replayed: older than the one we have: a rollback would revive removed nodes.
             ProtocolViolation: any other fault.
         """
-        signed = verify_bundle(token, self.city, self.root, now, self.skew_s)
+        signed = verify_bundle(
+            token, self.city, lambda own: self._own(own, now), now, self.skew_s
+        )
         if self.bundle is not None and _age(signed.body) < _age(self.bundle.body):
             raise Replayed("there is a newer trust bundle already")
         self.bundle = signed
         self._bundled = {keys.city: keys for keys in signed.body.cities}
         self._removed = frozenset(signed.body.removed)
         for keys in signed.body.cities:
-            self.take_revocations(keys, now)
+            self._follow(keys, now)
         self.accept_operating(self._bundled[self.city].operating, now)
         return signed
+
+    def _own(self, keys: CityKeys, now: int) -> VerifyingKey:
+        """Check our own city's keys in a bundle and return its operating key."""
+        self.accept_line(keys.successions)
+        certificate = self.certificate(keys.operating, self.city, now).body
+        if not self.chains.accepts(self.city, self._pinned, keys.root_key(), now):
+            raise Malformed("the bundle names another root key for our city")
+        return certificate.verifying_key()
+
+    def _follow(self, keys: CityKeys, now: int) -> None:
+        """Take up what a city's keys say of changes: successor, next key, revoked.
+
+        A fault in them is that city's own; it must not cost us the others.
+        """
+        try:
+            known = self._known_root(keys.city, now) or _loaded(keys.root)
+            self.chains.take_line(keys.city, known, keys.successions)
+            if keys.next is not None:
+                self.chains.verify(keys.next, keys.city, known, now)
+            if keys.next is not None or _says_more(keys.operating):
+                self.chains.verify(keys.operating, keys.city, known, now)
+            self.take_revocations(keys, now)
+        except ProtocolViolation as error:
+            _logger.warning("the keys of %s have a fault: %s", keys.city, error)
 
     def agree(self, agreements: Iterable[Agreement], now: int) -> None:
         """Take the agreements in force (broker side); all others are forgotten."""
@@ -136,7 +210,7 @@ class KnownCities:
         self._introduced[keys.city] = keys, announcement.body.exp
         self._token_keys[keys.city] = origin_word(announcement).tokens
         self.pins[keys.city] = keys.root_key()
-        self.take_revocations(keys, now)
+        self._follow(keys, now)
 
     def hold(self, keys: CityKeys, now: int) -> None:
         """Hold a city's keys to the root that we know of it.
@@ -145,8 +219,14 @@ class KnownCities:
             ConflictingRoot: it is or was known by another root key.
         """
         known = self._known_root(keys.city, now) or self.pins.get(keys.city)
-        if known is not None and known != _loaded(keys.root):
+        root = _loaded(keys.root)
+        if known is not None:
+            self.chains.take_line(keys.city, known, keys.successions)
+        known = known or root
+        if not self.chains.accepts(keys.city, known, root, now):
             raise ConflictingRoot(f"{keys.city} is known by another root key")
+        if self.chains.newest(keys.city) is not None or _says_more(keys.operating):
+            self.chains.verify(keys.operating, keys.city, known, now)
 
     def take_revocations(self, keys: CityKeys, now: int) -> bool:
         """Take a city's newest word on which keys are worth nothing; True if new.
@@ -163,9 +243,7 @@ class KnownCities:
         before = self._revocations.get(keys.city)
         if keys.revoked is None or (before and before.token == keys.revoked):
             return False
-        certificate = verify_operating(
-            keys.operating, keys.city, keys.root_key(), now, self.skew_s
-        )
+        certificate = self.certificate(keys.operating, keys.city, now)
         told = verify_revocations(
             keys.revoked,
             keys.city,
@@ -189,6 +267,7 @@ class KnownCities:
         """
         self._introduced.pop(city, None)
         self._token_keys.pop(city, None)
+        self.chains.forget(city)
         return self.pins.pop(city, None) is not None
 
     def set_own_keys(
@@ -204,7 +283,7 @@ class KnownCities:
         Raises:
             ConflictingRoot: another city, or another root than the pinned one.
         """
-        if keys.city != self.city or keys.root_key() != self.root:
+        if keys.city != self.city or not self.is_own_root(keys.root_key()):
             raise ConflictingRoot("these are not our own city's keys")
         self._own_keys, self._own_tokens = keys, tokens
 
@@ -239,7 +318,9 @@ class KnownCities:
             UnknownKey: not known, or known by agreement only so far.
         """
         keys = self._told_keys(city, now)
-        if keys is None or _loaded(keys.root) != self.root_of(city, now):
+        if keys is None or not self.chains.accepts(
+            city, self.root_of(city, now), _loaded(keys.root), now
+        ):
             raise UnknownKey(f"the keys of {city} have not arrived here yet")
         return keys
 
@@ -259,9 +340,10 @@ class KnownCities:
             return self.root
         agreement = self.agreements.get(city)
         if agreement is not None and agreement.in_force(now):
-            return _loaded(agreement.body.other(self.city).root)
+            agreed = _loaded(agreement.body.other(self.city).root)
+            return self.chains.follow(city, agreed)
         keys = self._told_keys(city, now)
-        return None if keys is None else _loaded(keys.root)
+        return None if keys is None else self.chains.follow(city, _loaded(keys.root))
 
     def _told_keys(self, city: CityId, now: int) -> CityKeys | None:
         if city == self.city and self._own_keys is not None:
@@ -272,6 +354,12 @@ class KnownCities:
         if self.bundle is not None and self.bundle.body.exp > now:
             return self._bundled.get(city)
         return None
+
+
+def _says_more(operating: str) -> bool:
+    """Tell whether a certificate is of a city that has replaced its operating key."""
+    received = Received.parse(operating, OPERATING)
+    return received.peek(OperatingCertificate).sequence is not None
 
 
 def _age(bundle: Bundle) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from identity.entropy import Entropy, new_id
 from identity.errors import WrongPassphrase
@@ -20,9 +20,15 @@ from protocol.box import NONCE_BYTES, Box
 from protocol.canonical import b64url, unb64url
 from protocol.errors import CannotOpen, Misuse
 from protocol.ids import CityId
-from protocol.membership import OPERATING, OperatingCertificate
+from protocol.membership import (
+    MAX_EARLIER,
+    OPERATING,
+    OperatingCertificate,
+    ReplacedKey,
+)
 from protocol.model import ANYONE, Document
 from protocol.signature import Signed, sign
+from protocol.succession import Succession
 from protocol.suites import (
     SIGNING_SEED_BYTES,
     Signer,
@@ -117,6 +123,8 @@ def issue_operating(
     now: int,
     days: int,
     entropy: Entropy,
+    before: OperatingCertificate | None = None,
+    overlap_s: int = 8 * _DAY_S,
 ) -> Signed[OperatingCertificate]:
     """Certify the city's operating key.
 
@@ -127,6 +135,9 @@ def issue_operating(
         now: seconds since 1970.
         days: life, at most 400: a stolen operating key ends with it.
         entropy: source of random bytes.
+        before: the certificate in use, where there is one. Another key takes its place:
+            the certificate says so, and for how long the old key is still accepted.
+        overlap_s: that time, in seconds; 0 where the old key was stolen.
 
     Raises:
         Misuse: a life out of range, or the root key itself as operating key.
@@ -139,12 +150,70 @@ def issue_operating(
         iss=city,
         aud=ANYONE,
         jti=new_id(now, entropy),
-        iat=now,
+        # Later than the one before, also within a second: the newest one counts.
+        iat=now if before is None else max(now, before.iat + 1),
         exp=now + days * _DAY_S,
         sub=city,
         key=operating.jwk,
+        **_after(before, operating, now, overlap_s),
     )
     return sign(root, OPERATING, claims)
+
+
+def _after(
+    before: OperatingCertificate | None,
+    operating: VerifyingKey,
+    now: int,
+    overlap_s: int,
+) -> dict[str, Any]:
+    """Return what a certificate says of the keys before its own."""
+    if before is None:
+        return {}
+    kept = [one for one in before.earlier or () if one.until > now]
+    if before.key == operating.jwk:
+        return {"sequence": before.sequence, "earlier": tuple(kept) or None}
+    present = before.verifying_key().kid
+    replaced = ReplacedKey(kid=present, until=now + overlap_s)
+    if not overlap_s:
+        kept = []  # Whoever stole the present key may have had the older ones.
+    earlier = (replaced, *kept)[:MAX_EARLIER] if overlap_s else None
+    return {"sequence": (before.sequence or 0) + 1, "earlier": earlier}
+
+
+def succeed(
+    old: RootKey,
+    new: RootKey,
+    *,
+    sequence: int,
+    now: int,
+    overlap_s: int,
+    entropy: Entropy,
+) -> Succession:
+    """Let a new root take the place of the old one.
+
+    Args:
+        old: the root that is replaced.
+        new: the root that follows.
+        sequence: its place in the line, from 1.
+        now: seconds since 1970.
+        overlap_s: for how long the old root's certificates are accepted; 0 where it was
+            stolen.
+        entropy: source of random bytes.
+
+    Raises:
+        Misuse: roots of two cities, or one and the same root.
+    """
+    if old.city != new.city or old.signer.public == new.signer.public:
+        raise Misuse("a city's root is followed by another root of the same city")
+    return Succession.make(
+        old.city,
+        old.signer,
+        new.signer,
+        sequence=sequence,
+        until=now + overlap_s,
+        now=now,
+        identifier=new_id(now, entropy),
+    )
 
 
 def fingerprint(key: VerifyingKey) -> str:

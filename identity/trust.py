@@ -24,6 +24,7 @@ from identity.known import KnownCities
 from protocol.errors import Expired, UnknownKey, UnsupportedSuite, WrongAudience
 from protocol.ids import CityId
 from protocol.membership import (
+    MEMBER_KEY,
     MEMBERSHIP,
     OPERATING,
     MemberKey,
@@ -32,7 +33,6 @@ from protocol.membership import (
     Role,
     verify_member_key,
     verify_membership,
-    verify_operating,
 )
 from protocol.model import Claims
 from protocol.route import CityKeys, verify_city_keys
@@ -121,9 +121,14 @@ class TrustStore(KnownCities):
             proven = self._prove(membership_token, operating_token, now)
             self._senders.put(proven, *place)
         membership = proven.membership
-        if self.root_of(membership.sub.city, now) != proven.root:
-            raise UnknownKey(f"the root key of {membership.sub.city} has changed")
+        city = membership.sub.city
+        known = self.root_of(city, now)
+        if known != proven.root and not self.chains.accepts(
+            city, known, proven.root, now
+        ):
+            raise UnknownKey(f"the root key of {city} has changed")
         proven.certificate.check_times(now, self.skew_s)
+        self.chains.check(city, proven.certificate, now)
         self._check_member(membership, now)
         return membership
 
@@ -218,7 +223,7 @@ class TrustStore(KnownCities):
             ProtocolViolation: any other fault; its city may be unknown here.
         """
         claimed = Received.parse(token, MEMBERSHIP).peek(Membership).sub.city
-        operating = self.city_of(claimed, now).operating
+        operating = self.operating_named(claimed, token, MEMBERSHIP, now)
         signed = verify_membership(token, claimed, operating, now, self.skew_s)
         if Role.BROKER not in signed.body.roles:
             raise NotAMember(f"{signed.body.sub} is no broker")
@@ -234,7 +239,7 @@ class TrustStore(KnownCities):
             WrongAudience: certified for another consent.
             ProtocolViolation: any other fault.
         """
-        operating = self.city_of(city, now).operating
+        operating = self.operating_named(city, token, MEMBER_KEY, now)
         signed = verify_member_key(token, city, operating, now, self.skew_s)
         if signed.body.aud != consent:
             raise WrongAudience("the member key was certified for another consent")
@@ -243,7 +248,32 @@ class TrustStore(KnownCities):
         )
         return signed
 
+    def operating_named(
+        self, city: CityId, token: str, kind: str, now: int
+    ) -> VerifyingKey:
+        """Return the operating key that a document of a city must verify under.
+
+        While a city changes its operating key that is the present one, the next one or
+        one in overlap, whichever the document names.
+
+        Args:
+            city: whose document it must be.
+            token: the document.
+            kind: its kind.
+            now: seconds since 1970.
+
+        Raises:
+            UnknownKey: the city is not known, or its keys have not arrived yet.
+            ProtocolViolation: a link of its chain is faulty or over.
+        """
+        present = self.city_of(city, now).operating
+        kid = Received.parse(token, kind).kid
+        if kid == present.kid:
+            return present
+        return self.chains.key_named(city, kid, now) or present
+
     def _verified(self, keys: CityKeys, now: int) -> City:
+        self.certificate(keys.operating, keys.city, now)
         operating, broker, directory = verify_city_keys(keys, now, self.skew_s)
         self._check_suites(keys.root_key().suite, operating.suite)
         certificate = Received.parse(keys.operating, OPERATING)
@@ -259,7 +289,7 @@ class TrustStore(KnownCities):
         claimed = Received.parse(membership, MEMBERSHIP).peek(Membership).sub.city
         root = self.root_of(claimed, now)
         skew_s = self.skew_s
-        certificate = verify_operating(operating, claimed, root, now, skew_s)
+        certificate = self.certificate(operating, claimed, now)
         key = certificate.body.verifying_key()
         # A strict node accepts no link of the chain under another suite.
         self._check_suites(root.suite, key.suite)

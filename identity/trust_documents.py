@@ -7,6 +7,7 @@ write to the database still cannot make this node believe anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,12 +20,16 @@ from protocol.canonical import canonical, parse_canonical
 from protocol.errors import ProtocolViolation, WrongAudience
 from protocol.ids import CityId, NodeId
 from protocol.membership import Credentials, Membership
+from protocol.succession import Succession
 from protocol.suites import VerifyingKey
 
 _BUNDLE = "bundle"
 _OPERATING = "operating"
 _OWN = "own"
 _PIN = "pin:"
+_NEXT = "next-operating"
+_LINE = "line:"
+_NEWEST = "newest:"
 _FOR_EVER = 2**40
 
 
@@ -95,6 +100,7 @@ def load_own(
 
 def save_known(connection: Connection, known: KnownCities) -> None:
     """Keep our city's operating certificate and bundle as they are now."""
+    save_chains(connection, known)
     if known.operating is not None:
         operating = known.operating
         _put(connection, _OPERATING, operating.token, None, operating.body.exp)
@@ -102,8 +108,67 @@ def save_known(connection: Connection, known: KnownCities) -> None:
         _put(connection, _BUNDLE, known.bundle.token, None, known.bundle.body.exp)
 
 
+def save_chains(connection: Connection, known: KnownCities) -> None:
+    """Keep what the roots of cities have said of their keys, so it is not undone."""
+    for city in known.chains.cities():
+        line, newest = known.chains.successions(city), known.chains.newest(city)
+        if line is not None:
+            told = json.dumps([one.model_dump() for one in line])
+            _put(connection, f"{_LINE}{city}", told, None, _FOR_EVER)
+        if newest is not None and newest.body.sequence is not None:
+            ends = newest.body.exp
+            _put(connection, f"{_NEWEST}{city}", newest.token, None, ends)
+
+
+def load_lines(connection: Connection, known: KnownCities) -> None:
+    """Take up the lines of roots; each says itself whom it follows."""
+    for city, told in _named(connection, _LINE):
+        line = [
+            Succession.model_validate(one, strict=False) for one in json.loads(told)
+        ]
+        start = line[0].verify(city).body.old_key()
+        known.chains.take_line(city, start, line)
+
+
+def load_newest(connection: Connection, known: KnownCities, now: int) -> None:
+    """Take up the newest operating certificates of the cities that are known."""
+    for city, token in _named(connection, _NEWEST):
+        try:
+            known.certificate(token, city, now)
+        except ProtocolViolation:
+            # Over, or of a city that nobody vouches for at present.
+            continue
+
+
+def _named(connection: Connection, prefix: str) -> list[tuple[CityId, str]]:
+    rows = connection.execute(
+        select(trust_documents.c.name, trust_documents.c.document).where(
+            trust_documents.c.name.startswith(prefix)
+        )
+    )
+    return [(CityId(name.removeprefix(prefix)), told) for name, told in rows]
+
+
+def save_next(connection: Connection, token: str, use_at: int, ends: int) -> None:
+    """Keep an operating certificate that is told already and not used yet."""
+    _put(connection, _NEXT, token, str(use_at), ends)
+
+
+def load_next(connection: Connection) -> tuple[str, int] | None:
+    """Return the certificate that is waiting and when it is used."""
+    query = select(trust_documents).where(trust_documents.c.name == _NEXT)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.document, int(row.companion))
+
+
+def drop_next(connection: Connection) -> None:
+    """Forget the waiting certificate: it is in use."""
+    connection.execute(delete(trust_documents).where(trust_documents.c.name == _NEXT))
+
+
 def save_pins(connection: Connection, known: KnownCities) -> None:
     """Keep which root key each introduced city had, for ever."""
+    save_chains(connection, known)
     connection.execute(
         delete(trust_documents).where(trust_documents.c.name.startswith(_PIN))
     )

@@ -165,10 +165,9 @@ class Addressbook:
             raise NoWay(asked.refusal.code, f"{node.city} about {node}")
         if not isinstance(asked.result, OneToken):
             raise NoWay("answer-invalid", f"{node.city} about {node}")
-        operating = self.city(node.city).operating
-        signed = verify_membership(
-            asked.result.token, node.city, operating, self._now(), self._skew_s
-        )
+        token, now = asked.result.token, self._now()
+        operating = self._trust.operating_named(node.city, token, MEMBERSHIP, now)
+        signed = verify_membership(token, node.city, operating, now, self._skew_s)
         if signed.body.sub != node:
             raise NoWay("answer-invalid", f"{node.city} about {node}")
         shown = self._trust.city_keys(node.city, self._now()).operating

@@ -23,8 +23,10 @@ from identity.city import Authority
 from identity.errors import NotFound
 from identity.key_owners import MemberKeyOwners
 from identity.member_keys import MemberKeys
+from identity.operating_keys import OperatingKeys
 from node.builder import Builder
-from node.keys import IDENTITY, OPERATING, TOKENS
+from node.city_change import CityChanges
+from node.keys import IDENTITY, OPERATING, TOKENS, has_operating
 from node.limits import RateLimit
 from node.roles.briefs import Briefs
 from node.roles.city import CityDesk
@@ -82,7 +84,7 @@ def add_broker(b: Builder) -> None:
         tokens=TokenKeys(),
     )
     parts.routes, parts.presence = routes, presence
-    if b.keys.has(OPERATING):
+    if has_operating(b.keys):
         _add_authority(b, common)
     else:
         _add_relay(b, common)
@@ -192,7 +194,7 @@ def _add_relay(b: Builder, common: _Common) -> None:
 def _add_authority(b: Builder, common: _Common) -> None:
     """Add the desk of the broker that speaks for its city."""
     settings, parts = b.settings, b.parts
-    operating, entropy = b.keys.signing(OPERATING), b.world.entropy
+    operating, entropy = OperatingKeys(b.keys, OPERATING), b.world.entropy
     if not b.keys.has(TOKENS):
         # A city that was founded when it had but one broker.
         b.keys.create_opening(TOKENS, settings.suite)
@@ -206,7 +208,7 @@ def _add_authority(b: Builder, common: _Common) -> None:
         operating=operating,
         entropy=entropy,
         membership_s=settings.trust.membership_life_days * _DAY_S,
-        overlap_s=settings.trust.key_overlap_days * _DAY_S,
+        overlap_s=settings.trust.rotation_overlap_days * _DAY_S,
         skew_s=b.skew_s,
         suites=settings.accepts,
     )
@@ -256,6 +258,19 @@ def _add_authority(b: Builder, common: _Common) -> None:
         now_ms=b.now_ms,
         entropy=entropy,
         bundle_life_s=_STAND_IN_S,
+    )
+    desk.changes = CityChanges(
+        city=b.node.city,
+        suite=settings.suite,
+        operating=operating,
+        authority=authority,
+        trust=b.trust,
+        standing=b.standing,
+        peers=b.peers,
+        database=b.database,
+        changed=desk.changed,
+        now_ms=b.now_ms,
+        entropy=entropy,
     )
     parts.authority, parts.city = authority, desk
     b.exchanges.on(desk.handlers())

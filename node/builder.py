@@ -14,6 +14,7 @@ from federation.outbox import Outbox, OutboxLimits
 from federation.peers import Peer, Peers
 from federation.way_out import WayOut
 from identity.agreements import AgreementStore
+from identity.errors import NotAMember
 from identity.keys import KeyStore
 from identity.trust import TrustStore
 from node.addressbook import Addressbook
@@ -38,9 +39,9 @@ from node.transfers import Transfers
 from node.world import World
 from protocol.agreement import AgreementBody
 from protocol.box import Box
-from protocol.ids import CityId
-from protocol.membership import Role
-from protocol.suites import VerifyingKey
+from protocol.ids import CityId, NodeId
+from protocol.membership import Membership, Role
+from protocol.suites import VerifyingKey, thumbprint
 from vault.attachment_files import AttachmentFiles
 from vault.parts import Vault
 
@@ -181,7 +182,9 @@ class Builder:
             node=self.node,
             trust=trust,
             standing=self.standing,
-            agreements=AgreementStore(city=self.node.city, root=trust.root),
+            agreements=AgreementStore(
+                city=self.node.city, root=trust.root, is_own_root=trust.is_own_root
+            ),
             peers=self.peers,
             exchanges=exchanges,
             addressbook=self.addressbook,
@@ -200,6 +203,9 @@ class Builder:
                 trust=trust,
                 agreed=self.agreed,
                 now_ms=self.now_ms,
+                line=lambda: self.trust.chains.successions(self.node.city),
+                follow=self.trust.follow_peer,
+                registered=self._registered,
             ),
             member=MemberDesk(
                 node=self.node,
@@ -261,6 +267,19 @@ class Builder:
         if self.parts.broker is not None:
             return await self.parts.broker.carry(self._self_peer(), payload)
         return await self._way_out.send(payload, deadline_ms)
+
+    def _registered(self, node: NodeId, kid: str) -> Membership | None:
+        """At the authority: return a member's newest membership, if its key fits."""
+        authority = self.parts.authority
+        if authority is None or node.city != self.node.city:
+            return None
+        try:
+            found = self.database.read(
+                lambda c: authority.membership_of(c, node, now=self.now_ms() // 1000)
+            )
+        except NotAMember:
+            return None
+        return found.body if thumbprint(found.body.key) == kid else None
 
     def _self_peer(self) -> Peer:
         own = self.standing.own()

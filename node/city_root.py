@@ -30,6 +30,7 @@ class CityCard(Request):
 
     Attributes:
         brokers: where its brokers listen, `NODE@wss://host:port/link`.
+        successions: how often its root key was followed by another one.
     """
 
     city: CityId
@@ -39,6 +40,7 @@ class CityCard(Request):
     operating: str = ""
     brokers: Annotated[tuple[ShortText, ...], Field(max_length=16)] = ()
     contact: ShortText = ""
+    successions: Annotated[int, Field(ge=0)] = 0
 
     def root_key(self) -> VerifyingKey:
         """Return the city's root key."""
@@ -52,11 +54,20 @@ class CityCard(Request):
         Raises:
             ProtocolViolation: it is not by the city's root.
         """
+        certificate = self.operating_certificate()
+        return None if certificate is None else certificate.exp
+
+    def operating_certificate(self) -> OperatingCertificate | None:
+        """Return what the operating certificate says; None where the card has none.
+
+        Raises:
+            ProtocolViolation: it is not by the city's root.
+        """
         if not self.operating:
             return None
         received = Received.parse(self.operating, OPERATING)
         owner = SingleKey(self.city, self.root_key())
-        return received.verify(OperatingCertificate, owner).body.exp
+        return received.verify(OperatingCertificate, owner).body
 
     def write(self, path: Path) -> None:
         """Write the card."""

@@ -160,13 +160,13 @@ class TrustTable(Table):
     membership_life_days: Positive = setting(
         7, "Life of the memberships that a broker signs.", unit="days"
     )
-    key_overlap_days: Positive = setting(
+    rotation_overlap_days: Positive = setting(
         8,
         "How long a city accepts a member's replaced keys; longer than memberships "
         "live, no exchange is lost.",
         unit="days",
     )
-    key_life_days: Annotated[int, Field(ge=0)] = setting(
+    rotation_age_days: Annotated[int, Field(ge=0)] = setting(
         0,
         "Age at which this node changes its own keys by itself; 0: never.",
         unit="days",

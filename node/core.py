@@ -24,6 +24,7 @@ from node.config import Settings
 from node.parts import Parts
 from protocol.errors import MachikuraError, Malformed, Misuse
 from protocol.ids import CityId, NodeId
+from protocol.membership import OperatingCertificate
 
 _logger = logging.getLogger(__name__)
 
@@ -196,6 +197,33 @@ class Core:
         self._cut_revoked()
         return ends
 
+    async def install_city_change(
+        self, wire: bytes, settle_s: int
+    ) -> OperatingCertificate:
+        """Take a new operating certificate, and with it perhaps a new root.
+
+        Raises:
+            Misuse: we are not the authority of our city.
+            ProtocolViolation, Conflict: see `node.city_change`.
+        """
+        city = self.parts.city
+        if city is None or city.changes is None:
+            raise Misuse("a city's keys are changed at its authority")
+        taken = await city.changes.install(wire, settle_s=settle_s)
+
+        async def later() -> None:
+            await self.parts.world.clock.sleep(settle_s + 0.001)
+            await self._use_waiting()
+
+        if settle_s:
+            self._once(later())
+        return taken
+
+    async def _use_waiting(self) -> None:
+        city = self.parts.city
+        if city is not None and city.changes is not None:
+            await city.changes.due()
+
     def _cut_revoked(self) -> None:
         """End the links of everybody whose key has been revoked."""
         revoked = self.parts.trust.revoked
@@ -287,6 +315,7 @@ class Core:
         if self.parts.desk is not None:
             await self.parts.take_agreements()
             self.parts.desk.refresh()
+            await self._use_waiting()
             self._cut_revoked()
 
     async def _housekeeping(self) -> None:

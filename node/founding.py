@@ -12,11 +12,12 @@ from collections.abc import Callable
 from identity.city import Allowance, Authority
 from identity.join import request_to_join
 from identity.keys import KeyStore
+from identity.operating_keys import OperatingKeys
 from identity.root import RootKey, issue_operating
 from identity.trust import TrustStore
 from node.config import Settings
 from node.database import Database
-from node.keys import OPERATING, TOKENS, node_keys
+from node.keys import OPERATING, TOKENS, has_operating, node_keys
 from node.standing import Standing
 from protocol.membership import Credentials, DataClass
 
@@ -46,11 +47,17 @@ async def found_city(
         What the broker shows to others: its membership, and the certificate.
     """
     node = settings.node.id
-    if not keys.has(OPERATING):
+    if not has_operating(keys):
         keys.create_signing(OPERATING, settings.suite)
     if not keys.has(TOKENS):
         keys.create_opening(TOKENS, settings.suite)
-    operating, own = keys.signing(OPERATING), node_keys(keys)
+    operating, own = OperatingKeys(keys, OPERATING), node_keys(keys)
+    trust = TrustStore(city=node.city, root=root.signer.public, suites=settings.accepts)
+    standing = Standing(node=node, keys=own, trust=trust, database=database)
+    standing.load(now)
+    before = trust.chains.newest(node.city)
+    if before is not None and operating.has(before.body.verifying_key()):
+        operating.use(before.body.verifying_key())
     certificate = issue_operating(
         root.signer,
         node.city,
@@ -58,10 +65,8 @@ async def found_city(
         now=now,
         days=OPERATING_DAYS,
         entropy=entropy,
+        before=None if before is None else before.body,
     )
-    trust = TrustStore(city=node.city, root=root.signer.public, suites=settings.accepts)
-    standing = Standing(node=node, keys=own, trust=trust, database=database)
-    standing.load(now)
     pair = own.present if standing.admitted else own.newest
     request = request_to_join(
         node,
@@ -77,7 +82,7 @@ async def found_city(
         operating=operating,
         entropy=entropy,
         membership_s=settings.trust.membership_life_days * 86_400,
-        overlap_s=settings.trust.key_overlap_days * 86_400,
+        overlap_s=settings.trust.rotation_overlap_days * 86_400,
         suites=settings.accepts,
     )
     allowance = Allowance(

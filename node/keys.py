@@ -37,6 +37,12 @@ INDEX = "index"
 SECRETS = (VAULT, IDENTITY, INDEX)
 
 
+def has_operating(store: KeyStore) -> bool:
+    """Tell whether a node has an operating key of its city, of any generation."""
+    names = store.names()
+    return OPERATING in names or any(n.startswith(f"{OPERATING}-") for n in names)
+
+
 def node_keys(store: KeyStore) -> NodeKeys:
     """Return this node's own pairs, all generations."""
     return NodeKeys(store, SIGNING, SEALING)

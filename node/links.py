@@ -9,15 +9,40 @@ cities with an agreement in force. Everyone else is refused in the handshake.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import Field
 
 from federation.exchange import Trust
 from federation.handshake import PeerIdentity
 from federation.peers import Peer
 from federation.relay import Agreed
 from protocol.errors import MachikuraError
-from protocol.ids import NodeId
-from protocol.membership import Credentials, Role
-from protocol.suites import Signer
+from protocol.ids import CityId, NodeId
+from protocol.membership import MEMBERSHIP, Credentials, Membership, Role
+from protocol.signature import Received
+from protocol.succession import MAX_SUCCESSIONS, Succession
+from protocol.suites import Signer, thumbprint
+
+
+class Shown(Credentials):
+    """What stands in the handshake: credentials, and the line of the city's roots."""
+
+    successions: (
+        Annotated[
+            tuple[Succession, ...], Field(min_length=1, max_length=MAX_SUCCESSIONS)
+        ]
+        | None
+    ) = None
+
+
+def _follow_nobody(city: CityId, told: tuple[Succession, ...]) -> None:
+    """Move no root."""
+
+
+def _knows_nobody(node: NodeId, kid: str) -> Membership | None:
+    """Have no register."""
+    return None
 
 
 class NotAllowedHere(MachikuraError):
@@ -39,6 +64,9 @@ class NodeLinkIdentity:
         trust: Trust,
         agreed: Agreed,
         now_ms: Callable[[], int],
+        line: Callable[[], tuple[Succession, ...] | None] = lambda: None,
+        follow: Callable[[CityId, tuple[Succession, ...]], None] = _follow_nobody,
+        registered: Callable[[NodeId, str], Membership | None] = _knows_nobody,
     ) -> None:
         """Take the parts.
 
@@ -50,6 +78,10 @@ class NodeLinkIdentity:
             trust: judges others' credentials.
             agreed: the agreement in force with a city.
             now_ms: clock.
+            line: how our city's root came to be what it is, for peers that were away.
+            follow: is given what a peer shows of its own city's root.
+            registered: at the authority: a member's newest membership, if that is the
+                name of the key in its register.
         """
         self._node = node
         self._is_broker = is_broker
@@ -58,6 +90,9 @@ class NodeLinkIdentity:
         self._trust = trust
         self._agreed = agreed
         self._now_ms = now_ms
+        self._line = line
+        self._follow = follow
+        self._registered = registered
 
     @property
     def node(self) -> str:
@@ -66,7 +101,12 @@ class NodeLinkIdentity:
 
     def credentials(self) -> bytes:
         """Return what we show."""
-        return self._credentials().encode()
+        own = self._credentials()
+        return Shown(
+            membership=own.membership,
+            operating=own.operating,
+            successions=self._line(),
+        ).encode()
 
     def sign(self, data: bytes, /) -> bytes:
         """Sign with our key."""
@@ -78,9 +118,9 @@ class NodeLinkIdentity:
         Raises:
             MachikuraError: not proven, or proven and yet not allowed here.
         """
-        shown = Credentials.decode(credentials)
+        shown = Shown.decode(credentials)
         now = self._now_ms() // 1000
-        member = self._trust.verify_sender(shown.membership, shown.operating, now)
+        member = self._verified(shown, now)
         is_broker = Role.BROKER in member.roles
         if member.sub.city != self._node.city:
             if not (self._is_broker and is_broker):
@@ -96,3 +136,21 @@ class NodeLinkIdentity:
             expires_ms=member.exp * 1000,
             attributes=Peer(member.sub, member, shown.membership, shown.operating),
         )
+
+    def _verified(self, shown: Shown, now: int) -> Membership:
+        """Verify a peer's credentials; a member of ours may be known better than it.
+
+        Whoever was away while its city replaced an operating key, or its root, shows
+        what nobody accepts any more. The authority knows its members by their own keys,
+        which the handshake then proves, and hands out a newer membership on the link.
+        """
+        claimed = Received.parse(shown.membership, MEMBERSHIP).peek(Membership)
+        if shown.successions is not None:
+            self._follow(claimed.sub.city, shown.successions)
+        try:
+            return self._trust.verify_sender(shown.membership, shown.operating, now)
+        except MachikuraError:
+            known = self._registered(claimed.sub, thumbprint(claimed.key))
+            if known is None:
+                raise
+            return known

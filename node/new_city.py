@@ -15,12 +15,12 @@ from pathlib import Path
 
 from identity.errors import Conflict
 from identity.root import RootKey, create_root, fingerprint
-from node.city_root import CityCard, read_root, write_root
+from node.city_root import CityCard, write_root
 from node.config import Settings
 from node.config_file import FILE_NAME, load
 from node.database import InlineDatabase
 from node.founding import found_city
-from node.keys import OPERATING, create_keys
+from node.keys import create_keys
 from node.new_node import Answers, create
 from node.schema import prepare
 from node.sqlite import file_engine
@@ -159,9 +159,9 @@ def renew_city(
         Misuse: the root key is not this city's, or broker or card is missing.
     """
     settings = load(folder / BROKER_FOLDER / FILE_NAME, {})
-    if read_root(settings.root_key_file) != root.signer.public:
-        raise Misuse("this root key is another city's")
     old = CityCard.read(folder / CARD_FILE)
+    if old.root_key() != root.signer.public:
+        raise Misuse("this root key is another city's, or was replaced")
     operating = _found(settings, root, now_ms // 1000, entropy)
     card = old.model_copy(update={"operating": operating})
     card.write(folder / CARD_FILE)
@@ -174,8 +174,6 @@ def _found(
     """Certify the operating key, admit the broker; return the certificate."""
     write_root(settings.root_key_file, root.signer.public)
     keys = create_keys(settings, entropy)
-    if not keys.has(OPERATING):
-        keys.create_signing(OPERATING, settings.suite)
     engine = file_engine(settings.database_file)
     prepare(engine)
 

@@ -160,7 +160,7 @@ class Parts:
 
     def keys_due(self) -> bool:
         """Tell whether our keys have reached the age at which they are changed."""
-        life_s = self.settings.trust.key_life_days * _DAY_S
+        life_s = self.settings.trust.rotation_age_days * _DAY_S
         since = self.standing.membership().since
         return bool(life_s) and since is not None and self.now() - since >= life_s
 

@@ -15,6 +15,8 @@ from identity.trust_documents import (
     OwnMembership,
     accept_own,
     load_known,
+    load_lines,
+    load_newest,
     load_own,
     load_pins,
     save_known,
@@ -47,7 +49,9 @@ class Standing:
     def load(self, now: int) -> None:
         """Take up what was kept: certificate, bundle, membership."""
         self._database.read(lambda c: load_pins(c, self._trust))
+        self._database.read(lambda c: load_lines(c, self._trust))
         self._database.read(lambda c: load_known(c, self._trust, now))
+        self._database.read(lambda c: load_newest(c, self._trust, now))
         self._own = self._database.read(
             lambda c: load_own(c, self._trust, self._node, self._keys.has, now)
         )

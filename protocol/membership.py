@@ -93,11 +93,33 @@ class EarlierKey(Document):
         return VerifyingKey.from_jwk(self.key)
 
 
+class ReplacedKey(Document):
+    """An operating key that another one has replaced.
+
+    Attributes:
+        kid: its name.
+        until: what it signed is accepted until then.
+    """
+
+    kid: Digest
+    until: Seconds
+
+
 class OperatingCertificate(Claims):
-    """The root's word for the city's operating key. `iss` and `sub` are the city."""
+    """The root's word for the city's operating key. `iss` and `sub` are the city.
+
+    Attributes:
+        sequence: counts the city's operating keys; absent for the first.
+        earlier: the keys before this one that are accepted for a while.
+    """
 
     sub: CityId
     key: dict[str, str]
+    sequence: Annotated[int, Field(ge=1)] | None = None
+    earlier: (
+        Annotated[tuple[ReplacedKey, ...], Field(min_length=1, max_length=MAX_EARLIER)]
+        | None
+    ) = None
 
     def verifying_key(self) -> VerifyingKey:
         """Return the operating key."""

@@ -29,6 +29,7 @@ from protocol.model import Claims, Document, ShortText
 from protocol.request import Token
 from protocol.sealed import PublicSealingKey
 from protocol.signature import Received, Signed, SingleKey
+from protocol.succession import MAX_SUCCESSIONS, Succession
 from protocol.suites import VerifyingKey
 
 ROUTE = "route"
@@ -56,6 +57,8 @@ class CityKeys(Document):
             sealed to its key where the city has told no other (`Announcement.tokens`).
         directory: membership of its directory.
         revoked: keys of its members that are worth nothing any more.
+        next: operating certificate that will take the present one's place soon.
+        successions: how its root came to be what it is, the latest of them.
     """
 
     city: CityId
@@ -64,6 +67,13 @@ class CityKeys(Document):
     broker: Token
     directory: Token
     revoked: Token | None = None
+    next: Token | None = None
+    successions: (
+        Annotated[
+            tuple[Succession, ...], Field(min_length=1, max_length=MAX_SUCCESSIONS)
+        ]
+        | None
+    ) = None
 
     def root_key(self) -> VerifyingKey:
         """Return the root key."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from identity.operating_keys import OPERATING_REQUEST, OperatingRequest
 from protocol.agreement import Agreement, AgreementBody, Party, Terms
 from protocol.brief import BRIEF, Brief
 from protocol.canonical import b64url, unb64url
@@ -53,6 +54,7 @@ from protocol.route import ROUTE, TRUST_BUNDLE, Announcement, Bundle, CityKeys
 from protocol.sealed import OpeningKey, SealingKey
 from protocol.signature import digest_of, sign
 from protocol.status import STATUS_LIST, StatusList, pack
+from protocol.succession import ROOT_SUCCESSION, RootSuccession
 from protocol.suites import SigningKey, Suite
 
 NOW = 1_775_001_600  # 2026-04-01T00:00:00Z
@@ -62,6 +64,7 @@ HALL, PHARMACY = NodeId("hoshino/hall"), NodeId("hoshino/pharmacy")
 NEAR, FAR = NodeId("hoshino/broker"), NodeId("yamanami/broker")
 CLINIC = NodeId("yamanami/clinic")
 CHECKUP, TREATMENT = DatasetTypeName("health.checkup"), PurposeName("treatment")
+NEXT_OPERATING = "hoshino operating 2"
 NEXT_PHARMACY = "hoshino/pharmacy 2"
 MEMBER_KEY_OWNER = "yamanami/clinic member key"
 CONSENT_IDS = {
@@ -280,10 +283,25 @@ def trust_documents() -> dict[str, str]:
     revoked = Revocations(
         **claims(HOSHINO, ANYONE, 16, DAY), keys=(signing("former").public.kid,)
     )
+    wanted = OperatingRequest(
+        **claims(HOSHINO, HOSHINO, 17, 30 * DAY),
+        sub=HOSHINO,
+        key=signing(NEXT_OPERATING).public.jwk,
+    )
+    succession = RootSuccession(
+        **claims(HOSHINO, ANYONE, 18, 30 * DAY),
+        sub=HOSHINO,
+        sequence=1,
+        previous=signing("hoshino root").public.jwk,
+        key=signing("hoshino root 2").public.jwk,
+        until=NOW + 30 * DAY,
+    )
     documents: dict[str, tuple[str, str, Claims]] = {
         "join-request": (PHARMACY, "join-request", join),
         "key-change": (PHARMACY, KEY_CHANGE, change),
         "revocations": ("hoshino operating", REVOCATIONS, revoked),
+        "operating-request": (NEXT_OPERATING, OPERATING_REQUEST, wanted),
+        "root-succession": ("hoshino root", ROOT_SUCCESSION, succession),
         "trust-bundle": ("hoshino operating", TRUST_BUNDLE, bundle),
         "brief": ("hoshino operating", BRIEF, brief),
         "member-key": ("yamanami operating", MEMBER_KEY, member_key()),

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from node.api import (
     attachments,
     city,
+    city_keys,
     clients,
     consents,
     datasets,
@@ -52,6 +53,7 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
     city.register_member(registry, core=core)
     if parts.city is not None:
         city.register_city(registry, core=core)
+        city_keys.register_city_keys(registry, core=core)
     if parts.holder is not None:
         for resource in (
             datasets,

@@ -12,6 +12,7 @@ from identity.errors import Conflict
 from identity.root import fingerprint as fingerprint_of
 from identity.root import open_root
 from node.city_root import CityCard
+from node.commands import city_keys
 from node.commands.api_client import NodeUnreachable
 from node.commands.ask import RootPassphraseFile, passphrase
 from node.commands.node_option import connect
@@ -209,5 +210,6 @@ def _next_steps(made: NewCity, config: Path) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
-    words = "Found a city, renew it, show its card. 都市の設置と更新。"
+    words = "Found a city, change its keys, show its card. 都市の設置と鍵の更新。"
+    city_keys.add_to(city)
     app.add_typer(city, name="city", help=words)

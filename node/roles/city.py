@@ -25,18 +25,19 @@ from identity.entropy import new_id
 from identity.key_owners import MemberKeyOwners
 from identity.member_keys import MemberKeys
 from identity.trust import TrustStore
+from node.city_change import CityChanges
 from node.database import Database
 from node.roles.briefs import Briefs
 from node.roles.siblings import Siblings, tell
 from protocol.answer import KeyOwners, OneToken
 from protocol.ids import CityId, NodeId
-from protocol.membership import REVOCATIONS, Revocations, Role
+from protocol.membership import OPERATING, REVOCATIONS, Revocations, Role
 from protocol.model import ANYONE
 from protocol.problem import ProblemBody
 from protocol.request import CertifyKey, MemberKeysQuery, MemberQuery, RenewQuery
 from protocol.route import MAX_BROKERS, MAX_BUNDLE_BYTES, MAX_CITIES, CityKeys
 from protocol.sealed import PublicSealingKey
-from protocol.signature import Signed, sign
+from protocol.signature import Received, Signed, sign
 from protocol.suites import Signer, VerifyingKey
 
 _DAY_S = 86_400
@@ -92,6 +93,7 @@ class CityDesk:
         self._bundle: bytes | None = None
         self._sequence = 0
         self._listed: dict[NodeId, str] = {}
+        self.changes: CityChanges | None = None
         self._revoked: Signed[Revocations] | None = None
 
     @property
@@ -102,6 +104,8 @@ class CityDesk:
     def load(self) -> None:
         """Take up where the city's brokers listen."""
         self._listed = self._database.read(city_brokers.listed)
+        if self.changes is not None:
+            self.changes.load()
 
     # ------------------------------------------------------------- exchanges
 
@@ -171,14 +175,23 @@ class CityDesk:
 
     def keys(self) -> CityKeys:
         """Return our city's keys as others must know them."""
+        operating = self._operating_certificate()
+        waiting = None if self.changes is None else self.changes.waiting
         return CityKeys(
             city=self.city,
-            root=self._trust.root.jwk,
-            operating=self._operating_certificate(),
+            root=self._root_of(operating).jwk,
+            operating=operating,
             broker=self._own_membership(),
             directory=self._own_membership(),
             revoked=self._revocations(),
+            next=None if waiting is None else waiting.token,
+            successions=self._trust.chains.successions(self.city),
         )
+
+    def _root_of(self, operating: str) -> VerifyingKey:
+        """Return the root that signed our certificate; it may soon be replaced."""
+        kid = Received.parse(operating, OPERATING).kid
+        return self._trust.chains.root_named(self.city, self._trust.root, kid)
 
     def _revocations(self) -> str | None:
         """Return our word on revoked keys, signed anew where it has changed."""
@@ -209,6 +222,7 @@ class CityDesk:
         """Bring a new link's peer up to date."""
         if peer.city == self.city:
             tell(link, self._current_bundle())
+            self._refresh_membership(peer, link)
         if self._siblings.includes(peer):
             self._brief(peer, link)
             for neighbor in self._trust.agreements:
@@ -220,6 +234,14 @@ class CityDesk:
             for data in self._announcer.current(peer.city):
                 tell(link, data)
         self._siblings.on_up(peer, link)
+
+    def _refresh_membership(self, peer: Peer, link: Carrier) -> None:
+        """Hand a member that shows an older operating certificate its newest one."""
+        if self.changes is None or peer.operating == self._operating_certificate():
+            return
+        notice = self.changes.membership_notice(peer.node, self._now_ms() // 1000)
+        if notice is not None:
+            tell(link, notice)
 
     def on_down(self, peer: Peer, link: Carrier) -> None:
         """Forget what came over a link that has ended."""

@@ -81,6 +81,12 @@ class MemberDesk:
             ProtocolViolation: it is none, or does not verify.
         """
         notice = Notice.decode(data, MAX_NOTICE_BYTES)
+        if notice.kind == "membership" and notice.token and notice.operating:
+            await self._standing.accept(
+                Credentials(membership=notice.token, operating=notice.operating),
+                self._now_ms() // 1000,
+            )
+            return False
         if notice.kind != "trust" or notice.token is None:
             raise Malformed("members take trust bundles only")
         before = self._trust.bundle

@@ -188,7 +188,7 @@ class RelayDesk:
         if not (agreement.complete and body.concerns(self._node.city)):
             raise Malformed("a brief names agreements of our own city, signed by both")
         own = body.a if body.a.city == self._node.city else body.b
-        if own.root_key() != self._trust.root:
+        if not self._trust.is_own_root(own.root_key()):
             raise Malformed("the agreement names another root key for our city")
 
     # ------------------------------------------------------------------ notices
@@ -201,7 +201,7 @@ class RelayDesk:
         elif peer.city != self._node.city:
             for origin, word in self._words.get(peer.city, {}).items():
                 if origin == self._node.city or self._routes.best(origin):
-                    tell(link, Notice(kind="route", token=word.token).encode())
+                    tell(link, self._route(word.token).encode())
         self._siblings.on_up(peer, link)
 
     def on_down(self, peer: Peer, link: Carrier) -> None:
@@ -249,7 +249,7 @@ class RelayDesk:
             await self._database.write(
                 lambda c: save_word(c, neighbor, body.origin, token, body.exp)
             )
-            told = Notice(kind="route", token=token)
+            told = self._route(token)
         elif origin is not None:
             words.pop(origin, None)
             await self._database.write(lambda c: drop_word(c, neighbor, origin))
@@ -258,6 +258,12 @@ class RelayDesk:
             raise Malformed("neither an announcement nor its end")
         for _, link in list(self._peers.brokers_of(neighbor)):
             tell(link, told.encode())
+
+    def _route(self, token: str) -> Notice:
+        """Return our city's word with the certificate of the key that signed it."""
+        kid = Received.parse(token, ROUTE).kid
+        shown = self._trust.chains.certificate_named(self._node.city, kid)
+        return Notice(kind="route", token=token, operating=shown)
 
     def _own_word(self, token: str, neighbor: CityId) -> Announcement:
         """Return what an announcement says; the neighbor verifies it."""

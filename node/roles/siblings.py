@@ -24,8 +24,8 @@ from identity.trust_documents import save_pins
 from node.database import Database
 from protocol.errors import Malformed
 from protocol.ids import CityId, NodeId
-from protocol.membership import verify_operating
-from protocol.route import verify_announcement
+from protocol.route import ROUTE, Announcement, verify_announcement
+from protocol.signature import Received
 
 _logger = logging.getLogger(__name__)
 
@@ -157,9 +157,13 @@ class Siblings:
             return True
         if notice.kind != "route" or notice.token is None:
             raise Malformed("neighbors announce routes only")
-        if not self._learn(peer.city, peer.operating, notice.token):
+        operating = notice.operating or peer.operating
+        if not self._learn(peer.city, operating, notice.token):
             return False
-        self._tell_all(_heard(peer, notice.token))
+        heard = Notice(
+            kind="heard", neighbor=peer.city, token=notice.token, operating=operating
+        )
+        self._tell_all(heard)
         return True
 
     def _learn(self, neighbor: CityId, operating: str, token: str) -> bool:
@@ -174,8 +178,11 @@ class Siblings:
         if agreement is None:
             raise Malformed("no agreement in force with this neighbor")
         now = self._now_ms() // 1000
-        root = self._trust.root_of(neighbor, now)
-        shown = verify_operating(operating, neighbor, root, now, self._skew_s)
+        told = Received.parse(token, ROUTE).peek(Announcement).keys
+        if told.city == neighbor and told.successions is not None:
+            # It may be the new root that has signed the certificate.
+            self._trust.follow_peer(neighbor, told.successions)
+        shown = self._trust.certificate(operating, neighbor, now)
         announced = verify_announcement(
             token,
             neighbor,

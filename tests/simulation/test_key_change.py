@@ -124,7 +124,7 @@ def test_overlap_over_everything_goes_on_under_the_new_keys() -> None:
         found = await town.locate(hanako)
         assert found is not None
 
-    play(story, membership_life_days=4, key_overlap_days=5)
+    play(story, membership_life_days=4, rotation_overlap_days=5)
 
 
 def test_node_changes_its_keys_by_itself_at_their_age() -> None:
@@ -140,7 +140,7 @@ def test_node_changes_its_keys_by_itself_at_their_age() -> None:
         keys = town.federation.nodes[CLINIC].keys
         assert keys.has(SIGNING)
 
-    play(story, membership_life_days=4, key_overlap_days=5, key_life_days=3)
+    play(story, membership_life_days=4, rotation_overlap_days=5, rotation_age_days=3)
 
 
 def test_stolen_keys_are_refused_everywhere_as_soon_as_the_word_arrives() -> None:

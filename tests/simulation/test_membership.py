@@ -8,10 +8,12 @@ import pytest
 from federation.hub import LinkHub
 from federation.limits import LinkLimits
 from federation.link import Link
-from identity.errors import MembershipExpired, NotAMember
+from identity.errors import KeyRevoked, MembershipExpired, NotAMember
+from identity.trust import TrustStore
 from node.addressbook import NoWay
 from node.links import NodeLinkIdentity
 from protocol.envelope import Kind
+from protocol.errors import UnknownKey
 from protocol.ids import NodeId
 from protocol.membership import Role
 from protocol.request import Ping
@@ -153,18 +155,23 @@ async def _second_link(town: Town, name: str) -> Link:
 
 
 def test_membership_of_a_removed_node_proves_nothing_after_its_life() -> None:
-    """Elsewhere it ends by itself; at home from the moment of removal."""
+    """The word of its removal travels; where none comes it ends by itself."""
 
     async def story(town: Town) -> None:
         shown = town.parts(CLINIC).standing.credentials()
+        deaf = _deaf(town, FAR_CLINIC)
         await town.federation.remove(CLINIC)
         await town.sleep(2)
+        # Whoever no word reaches goes by the membership's own end.
+        deaf.verify_sender(shown.membership, shown.operating, town.now())
         with pytest.raises(NotAMember):
             town.parts(HALL).trust.verify_sender(
                 shown.membership, shown.operating, town.now()
             )
+        # Cities further away hear which keys count no more.
         trust = town.parts(FAR_CLINIC).trust
-        trust.verify_sender(shown.membership, shown.operating, town.now())
+        with pytest.raises(KeyRevoked):
+            trust.verify_sender(shown.membership, shown.operating, town.now())
         for _ in range(3):
             # Everybody else renews, as each does when its broker comes back.
             town.federation.jump(3 * DAY_S)
@@ -174,8 +181,23 @@ def test_membership_of_a_removed_node_proves_nothing_after_its_life() -> None:
         assert town.federation.knows(FAR_CLINIC, ["hoshino"])
         with pytest.raises(MembershipExpired):
             trust.verify_sender(shown.membership, shown.operating, town.now())
+        with pytest.raises((MembershipExpired, UnknownKey)):
+            deaf.verify_sender(shown.membership, shown.operating, town.now())
 
     play(story)
+
+
+def _deaf(town: Town, node: str) -> TrustStore:
+    """Return the trust of somebody who has heard the city's word once, and no more."""
+    trust = town.parts(node).trust
+    bundle = trust.bundle
+    assert bundle is not None
+    found = TrustStore(city=trust.city, root=trust.root, skew_s=5)
+    found.accept_bundle(bundle.token, town.now())
+    found.pins.update(
+        {c: trust.root_of(c, town.now()) for c in trust.names(town.now())}
+    )
+    return found
 
 
 def test_node_that_was_never_admitted_gets_no_link() -> None:
