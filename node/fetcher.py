@@ -26,6 +26,7 @@ from functools import partial
 from federation.exchange import About, Answer, Endpoint, Refused
 from node.attachments import WrongDigest
 from node.database import Database
+from node.patience import Patience
 from node.problems import Refused as RefusedError
 from node.reader import Approach, Reader
 from node.transfers import Side, Transfer, Transfers
@@ -50,26 +51,6 @@ from protocol.request import Fetch
 from protocol.stream import CHUNK_BYTES
 from vault.dataset_types import DatasetTypes
 from vault.provisions import Provisions
-
-_PASSING = frozenset(
-    {
-        "timeout",
-        "too-large",
-        "peer-unreachable",
-        "no-route",
-        "overloaded",
-        "rate-limited",
-        "proof-stale",
-        "proof-missing",
-        "transfer-unknown",
-        "link-lost",
-        "not-ready",
-        "loop",
-    }
-)
-"""Refusals that may be over at the next attempt."""
-
-_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 5.0
 
 
 @dataclass(frozen=True)
@@ -265,26 +246,27 @@ class Fetching:
         Raises:
             RefusedError: a lasting refusal, or no progress for too long.
         """
-        clock, pause_s = self._f.world.clock, _PAUSE_S
-        until_ms = clock.now_ms() + int(self._f.patience_s * 1000)
+        patience = Patience(self._f.world.clock, self._f.patience_s)
         while True:
             if refusal is not None:
-                left_s = (until_ms - clock.now_ms()) / 1000
-                if refusal.code not in _PASSING or left_s <= 0:
-                    if self._opened is not None:
-                        self._f.transfers.ended(self.transfer, refusal.code)
-                    raise RefusedError(refusal)
-                if refusal.code == "transfer-unknown":
-                    self._opened = None
-                elif refusal.code in ("timeout", "too-large"):
-                    self._halve()
-                wait_s = max(pause_s, (refusal.retry_after_ms or 0) / 1000)
-                await clock.sleep(min(wait_s, left_s))
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                await self._again(patience, refusal)
             came = await self._ask(offset)
             if isinstance(came, _Part):
                 return came
             refusal = came
+
+    async def _again(self, patience: Patience, refusal: Refusal) -> None:
+        """Wait before the next attempt, and let it be another one than the last."""
+        try:
+            await patience.wait(refusal)
+        except RefusedError:
+            if self._opened is not None:
+                self._f.transfers.ended(self.transfer, refusal.code)
+            raise
+        if refusal.code == "transfer-unknown":
+            self._opened = None
+        elif refusal.code in ("timeout", "too-large"):
+            self._halve()
 
     def _halve(self) -> None:
         """Ask for smaller parts: whole chunks, one at least."""

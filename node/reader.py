@@ -209,9 +209,9 @@ class Reader:
         return asked
 
     async def read_later(
-        self, request: ReadRequest, asked: Asked, later: Later
+        self, request: ReadRequest, asked: Asked, later: Later | None
     ) -> HolderAnswer:
-        """Ask one holder, which may be away, with everything made afresh.
+        """Ask one holder, which may be away with `later`, with everything made afresh.
 
         Raises:
             MachikuraError: as `read`; or the answer could not be kept.
@@ -506,3 +506,5 @@ def _hold(result: ReadResult, request: ReadRequest) -> None:
         content = parse_json(record.content.encode(), max_bytes=MAX_BODY_BYTES)
         if not isinstance(content, dict) or not content.keys() <= released:
             raise _Beyond("fields beyond those it declares")
+        if {a.field for a in record.attachments or ()} - released:
+            raise _Beyond("attachments of fields that were not released")

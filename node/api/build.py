@@ -21,6 +21,7 @@ from node.api import (
     public,
     records,
     residents,
+    sets,
     status,
     transfers,
 )
@@ -63,6 +64,7 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
             links,
             consents,
             exchanges,
+            sets,
             transfers,
         ):
             resource.register(registry, core=core)

@@ -86,11 +86,11 @@ def register(registry: Registry, *, core: Core) -> None:
         ),
     )
     async def read(body: Read, request: web.Request, caller: Caller) -> web.Response:
-        wished = _wished(body)
+        wish = wished(body)
         prefers = preferred(request)
         if body.wait_until is not None or prefers.asynchronous:
             return await waiting.begin(
-                wished,
+                wish,
                 client=caller.name,
                 wait_until=body.wait_until,
                 callback=body.callback,
@@ -99,7 +99,7 @@ def register(registry: Registry, *, core: Core) -> None:
             )
         if body.callback is not None:
             raise Malformed("a callback is for reads that may wait: add wait_until")
-        answers = await parts.reader.read(wished)
+        answers = await parts.reader.read(wish)
         return shown(request, [result_of(answer) for answer in answers])
 
     @registry.route(
@@ -125,7 +125,8 @@ def register(registry: Registry, *, core: Core) -> None:
         return Queued(queued=True)
 
 
-def _wished(body: Read) -> ReadRequest:
+def wished(body: Read) -> ReadRequest:
+    """Return what the reader is asked for."""
     fields, records = body.fields, body.records
     return ReadRequest(
         dataset_type=body.dataset_type,

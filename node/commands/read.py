@@ -24,6 +24,7 @@ from node.commands.output import (
     moment,
     show,
 )
+from node.commands.read_all import write_all
 from node.system import SystemClock
 from vault.moments import text_of
 
@@ -32,6 +33,7 @@ KEPT: Final = "/v1/exchanges/reads"
 _LONG: Final = re.compile(r"([0-9]{1,5})([mhd])")
 _UNITS: Final = {"m": 60, "h": 3_600, "d": 86_400}
 _SLACK_S, _LEAST_S = 15.0, 30.0
+_PAGE: Final = 1000
 
 
 def read(
@@ -52,6 +54,13 @@ def read(
     since: Annotated[str, typer.Option(help="From, ISO 8601. 開始日時。")] = "",
     until: Annotated[str, typer.Option(help="Before, ISO 8601. 終了日時。")] = "",
     limit: Annotated[int, typer.Option(help="Records at most. 最大件数。")] = 100,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Every record, in lines of JSON. 全件(NDJSON)。"),
+    ] = False,
+    after: Annotated[
+        str, typer.Option(help="Go on behind a page: its `next`. 続きから。")
+    ] = "",
     hops: Annotated[
         int | None, typer.Option(help="Brokers that may carry it. 中継上限。")
     ] = None,
@@ -83,7 +92,8 @@ def read(
 
     Under a consent that this organization received. Shows what was released, what was
     cut and by which clause, and the brokers on the way. With --wait-until, a read whose
-    holder is away waits for it, through restarts; --status shows what came of it.
+    holder is away waits for it, through restarts; --status shows what came of it. With
+    --all, every record comes, page by page, in lines of JSON.
     """
     if status or waiting or cancel:
         client = connect(config, socket)
@@ -102,6 +112,7 @@ def read(
         "until": until or None,
         "hops": hops,
         "timeout_ms": timeout_ms,
+        "after": after or None,
         "wait_until": _wait(wait_until),
     }
     body: dict[str, Any] = {
@@ -113,6 +124,9 @@ def read(
     body |= {name: value for name, value in wishes.items() if value is not None}
     timeout_s = max(_LEAST_S, (timeout_ms or 0) / 1000 + _SLACK_S)
     client = connect(config, socket, timeout_s=timeout_s)
+    if everything:
+        write_all(client, {**body, "limit": _PAGE}, as_json=as_json)
+        return
     try:
         document = client.post(PATH, body)
     except NodeProblem as error:
@@ -175,7 +189,7 @@ def _lines(results: list[dict[str, Any]]) -> Iterator[str]:
             yield from _why(problem)
         else:
             count = len(result["records"])
-            more = ", more by --since and --until" if result["more"] else ""
+            more = ", more with --all" if result["more"] else ""
             yield f"✓ {holder}: {count} records{more}  {result['took_ms']} ms"
             for record in result["records"]:
                 yield f"  {record['id']}  {record['time'] or ''}".rstrip()
