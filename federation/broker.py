@@ -130,8 +130,8 @@ class Broker:
             authority: the broker of our city that knows what we may not know; None if
                 that is us.
             sleep: waits so many seconds; without it nothing is delayed.
-            keep_wait: keeps the wait of a read whose holder has no link; returns
-                whether the requester will be told when it is back.
+            keep_wait: keeps the wait of an exchange whose receiver has no link; returns
+                whether the sender will be told when it is back.
         """
         self._node = node
         self._signer = signer
@@ -389,7 +389,7 @@ class Broker:
         return answer
 
     async def _away(self, envelope: Envelope, node: NodeId) -> bytes | Turned:
-        """Refuse what cannot be delivered; a read may be told when it can be."""
+        """Refuse what cannot be delivered; its sender may be told when it can be."""
         header, kept = envelope.header, False
         if header.wait is not None and self._keep_wait is not None:
             kept = await self._keep_wait(header, node)
@@ -398,7 +398,7 @@ class Broker:
                 # It has come back while we wrote, so nobody would be told.
                 return await self._send(envelope, found, "member")
         if kept:
-            return Turned("holder-away", "you are told when it is back")
+            return Turned("node-away", "you are told when it is back")
         return Turned("peer-unreachable", "the node has no link to its city")
 
     def _addressed(self, envelope: Envelope) -> NodeId | Turned:

@@ -257,7 +257,7 @@ class Endpoint:
             timeout_ms: from now; None for the setting.
             before: run with the exchange's id and the request's digest before anything
                 is sent; what it raises is raised, and nothing is sent.
-            wait: of a read: where its holder is away, be told when it is back.
+            wait: where the other end is away, be told when it is back.
         """
         started, first = self.now_ms(), self._elders.includes(target, self.now_ms())
         timeout_ms = timeout_ms or self.limits.deadline_ms

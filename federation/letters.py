@@ -288,6 +288,14 @@ def call_now(
     return changed.rowcount
 
 
+def waits_for(connection: Connection, message: str) -> NodeId | None:
+    """Return for whom a message waits; None if it does not, or is none of ours."""
+    found = connection.execute(
+        select(_c.destination).where(_c.message == message, _c.state == WAITING)
+    ).scalar()
+    return None if found is None else NodeId(found)
+
+
 def backing_off(connection: Connection, limit: int) -> list[str]:
     """Return destinations that were tried in vain, at most so many."""
     rows = connection.execute(

@@ -30,8 +30,9 @@ from federation import letters
 from federation.letters import DEAD, EXPIRED, WAITING, Head, Letter
 from federation.ports import Clock
 from protocol.box import NONCE_BYTES, Box
+from protocol.envelope import Wait
 from protocol.errors import CannotOpen, MachikuraError, Misuse
-from protocol.ids import NodeId, uuid7
+from protocol.ids import CityId, ExchangeId, NodeId, uuid7
 
 _logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ _MAX_NAMED: Final = 10_000
 """Dead peers known by name, so that hearing of one ends its back-off at once; of more
 than these each caller is looked up."""
 _DAY_MS: Final = 86_400_000
+_LATEST_MS: Final = 1 << 50
 
 
 class OutboxFull(MachikuraError):
@@ -99,6 +101,11 @@ class Message:
     expires_ms: int | None = None
     tried: bool = False
 
+    @property
+    def wait(self) -> Wait:
+        """What the destination's broker is asked: to tell us when it is back."""
+        return Wait(id=ExchangeId(self.id), until_ms=self.expires_ms or _LATEST_MS)
+
 
 Deliver = Callable[[Message], Awaitable[Delivered | Undelivered]]
 
@@ -148,6 +155,7 @@ class Outbox:
         self._changed = asyncio.Event()
         self._active: dict[str, asyncio.Task[None]] = {}
         self._failing: set[str] = set()
+        self._again: set[str] = set()
         self._all_named = True
         self._last_before = 0
 
@@ -216,6 +224,30 @@ class Outbox:
         self._failing.discard(destination)
         self.wake()
 
+    def told(self, connection: Connection, message: str, city: CityId) -> NodeId | None:
+        """End the back-off of a destination in that city, for which a message waits.
+
+        Args:
+            connection: a write transaction; call `is_there` after it.
+            message: id of the message, as `Message.wait` gave it.
+            city: whose broker says that the destination is back.
+
+        Returns:
+            The destination; None where nothing of the kind waits.
+        """
+        destination = letters.waits_for(connection, message)
+        if destination is None or destination.city != city:
+            return None
+        letters.call_now(connection, self._clock.now_ms(), destination)
+        return destination
+
+    def is_there(self, destination: NodeId) -> None:
+        """Look for work now, for a destination that was told to be back."""
+        if destination in self._active:
+            self._again.add(destination)
+        self._failing.discard(destination)
+        self.wake()
+
     async def all_due(self) -> None:
         """End every back-off: our way out is there again."""
         await self._store.write(partial(letters.call_now, now_ms=self._clock.now_ms()))
@@ -275,6 +307,7 @@ class Outbox:
 
     def _ended(self, destination: str, _: asyncio.Task[None]) -> None:
         self._active.pop(destination, None)
+        self._again.discard(destination)
         self.wake()
 
     async def _serve(self, destination: NodeId) -> None:
@@ -373,6 +406,8 @@ class Outbox:
         full = min(limits.first_ms << min(failures, 20), limits.longest_ms)
         # Between half and all of it, so that many senders do not call in step.
         wait = full // 2 + int.from_bytes(self._entropy(4), "big") % (full // 2 + 1)
+        if destination in self._again:
+            wait = 0  # The word that it is back came while we tried.
         next_ms = self._clock.now_ms() + wait
         letters.failed(connection, destination, number, next_ms, code)
 

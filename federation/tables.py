@@ -50,6 +50,7 @@ outbox = Table(
     Column("dead_ms", BigInteger),
     Index("outbox_next", "destination", "state", "id"),
     Index("outbox_expiry", "state", "expires_ms"),
+    Index("outbox_message", "message"),
     # A number is never given out again: operators drop by it.
     sqlite_autoincrement=True,
 )

@@ -136,8 +136,7 @@ def _add_waiting(b: Builder) -> None:
         permitted=b.settings.api.callback_urls,
     )
     waiting.on_ended = parts.callbacks.wake
-    parts.waiting = waiting
-    b.exchanges.on(waiting.handlers())
+    parts.waiting = b.back.waiting = waiting
 
 
 def add_identity(b: Builder) -> None:

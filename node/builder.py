@@ -33,6 +33,7 @@ from node.links import NodeLinkIdentity
 from node.parts import Parts
 from node.proofs import Proofs
 from node.reader import Reader
+from node.roles.back import BackDesk
 from node.roles.member import MemberDesk
 from node.standing import Standing
 from node.transfers import Transfers
@@ -227,6 +228,8 @@ class Builder:
         if self.capture is not None:
             exchanges.tap = self.capture
         exchanges.on(self.parts.member.handlers())
+        self.back = BackDesk(outbox=self.outbox, database=self.database)
+        exchanges.on(self.back.handlers())
         return self.parts
 
     def _evidence(self) -> EvidenceDesk:

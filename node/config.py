@@ -294,13 +294,13 @@ class LimitsTable(Table):
         24, "How long results of reads that waited are kept.", unit="h"
     )
     waits_per_requester: Positive = setting(
-        1_000, "Waits that a broker keeps for one requester."
+        5_000, "Waits that a broker keeps for one node that asks to be told."
     )
     waits_per_city: Positive = setting(
-        20_000, "Waits that a broker keeps for the requesters of one city."
+        20_000, "Waits that a broker keeps for the nodes of one city."
     )
     waits_per_holder: Positive = setting(
-        10_000, "Waits that a broker keeps for one holder of its city."
+        10_000, "Waits that a broker keeps for one node of its own city."
     )
     dead_letter_days: Positive = setting(
         90, "How long messages are kept that could not be delivered.", unit="days"

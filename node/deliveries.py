@@ -25,6 +25,7 @@ TRANSIENT = frozenset(
         "timeout",
         "deadline-passed",
         "peer-unreachable",
+        "node-away",
         "no-route",
         "overloaded",
         "rate-limited",

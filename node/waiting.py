@@ -26,14 +26,13 @@ from typing import Final
 import orjson
 from sqlalchemy import Connection
 
-from federation.exchange import Answer, Asked, Handler, Refused, Reply
+from federation.exchange import Answer, Refused
 from federation.ports import Clock
 from node.database import Database
 from node.deliveries import TRANSIENT
 from node.reader import Asked as Concerned
 from node.reader import HolderAnswer, Later, Reader, ReadRequest
 from node.results import result_of
-from protocol.answer import Done
 from protocol.envelope import Wait
 from protocol.errors import MachikuraError
 from protocol.ids import (
@@ -45,17 +44,16 @@ from protocol.ids import (
     RecordId,
     uuid7,
 )
-from protocol.membership import DataClass, Role
+from protocol.membership import DataClass
 from protocol.model import Document
-from protocol.problem import ProblemBody, Refusal
-from protocol.request import HolderBack
+from protocol.problem import Refusal
 from vault.keyring import NOBODY
 from vault.parts import Vault
 from vault.waiting import Place, WaitingRead
 
 _logger = logging.getLogger(__name__)
 
-PASSING: Final = (TRANSIENT | {"holder-away", "proof-from-future"}) - {
+PASSING: Final = (TRANSIENT | {"proof-from-future"}) - {
     "not-a-member",
     "no-agreement",
 }
@@ -194,10 +192,6 @@ class WaitingDesk:
         self._told: set[tuple[str, int]] = set()
         self.on_ended: Callable[[], None] = lambda: None
 
-    def handlers(self) -> dict[str, Handler]:
-        """Return what a requester answers."""
-        return {"holder-back": self._back}
-
     # -------------------------------------------------------------- applications
 
     async def begin(
@@ -294,23 +288,16 @@ class WaitingDesk:
 
     # --------------------------------------------------------------- being told
 
-    async def _back(self, asked: Asked) -> Reply:
-        """Take the word of a city's broker that a holder is back.
-
-        It can only make us try earlier. Whoever else says so is not believed, and
-        learns nothing: the answer is the same.
-        """
-        wait, sender = asked.expect(HolderBack).wait, asked.sender
-        if Role.BROKER not in sender.roles:
-            return Reply(ProblemBody(code="forbidden", detail="not a broker"))
+    async def told(self, wait: str, city: CityId) -> None:
+        """Try now what waits under this name for a node of that city, if anything."""
+        now_ms = self._clock.now_ms()
         key = await self._database.write(
-            lambda c: self._store.told(c, wait, sender.sub.city, asked.now_ms)
+            lambda c: self._store.told(c, wait, city, now_ms)
         )
         if key is not None:
             if key in self._active:
                 self._told.add(key)
             self._changed.set()
-        return Reply(Done())
 
     # ------------------------------------------------------------------ working
 
@@ -442,7 +429,7 @@ class WaitingDesk:
     ) -> None:
         now_ms, limits = self._clock.now_ms(), self.limits
         full = min(limits.first_ms << min(place.failures, 20), limits.back_off_ms)
-        if refusal.code == "holder-away":
+        if refusal.code == "node-away":
             full = limits.back_off_ms  # We are told when it is back.
         wait = full // 2 + int.from_bytes(self._entropy(4), "big") % (full // 2 + 1)
         wait = max(wait, min(refusal.retry_after_ms or 0, limits.back_off_ms))

@@ -67,11 +67,11 @@ class Address(Document):
 
 
 class Wait(Document):
-    """What the requester of a read asks the broker of the holder's city.
+    """What the sender asks the broker of the city addressed.
 
     Attributes:
-        id: the requester's name for this wait, the same in every attempt.
-        until_ms: until when it wants to be told that the holder has its link again.
+        id: the sender's name for this wait, the same in every attempt.
+        until_ms: until when it wants to be told that the node addressed is back.
     """
 
     id: ExchangeId
@@ -91,7 +91,7 @@ class RoutingHeader(Document):
         member: name (kid) of the member key that shall answer a hidden read.
         hops: brokers that it may pass at most.
         iat_ms, deadline_ms: no exchange waits past the deadline.
-        wait: of a read: tell me when a holder that has no link is back.
+        wait: if the node addressed has no link, tell me when it is back.
     """
 
     v: Annotated[int, Field(ge=1, le=1)] = 1

@@ -246,12 +246,12 @@ CATALOG: dict[str, Entry] = {
         "Ask again later; `machikura doctor` names the broken link.",
         "しばらくして再送してください。切れた接続は `machikura doctor` で分かります。",
     ),
-    "holder-away": Entry(
+    "node-away": Entry(
         503,
-        "The holder has no link to its city",
-        "保有組織が所属都市に接続していません",
-        "Nothing to do: the read waits and goes on when the holder is back.",
-        "操作は不要です。保有組織の復旧後に自動で再開します。",
+        "The node addressed has no link to its city",
+        "相手のノードが所属都市に接続していません",
+        "Nothing to do: what waits for it goes on by itself when it is back.",
+        "操作は不要です。相手の復旧後に自動で再開します。",
     ),
     "wait-over": Entry(
         504,

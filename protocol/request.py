@@ -128,14 +128,14 @@ class Push(Document):
     until_ms: Millis | None = None
 
 
-class HolderBack(Document):
-    """Tell a requester that the holder of a waiting read has its link again.
+class NodeBack(Document):
+    """Tell whoever waits for a node of our city that it has its link again.
 
     Attributes:
-        wait: the id that the requester gave.
+        wait: the id that the asker gave.
     """
 
-    op: Literal["holder-back"] = "holder-back"
+    op: Literal["node-back"] = "node-back"
     wait: MessageId
 
 
@@ -331,7 +331,7 @@ Query: TypeAlias = Annotated[
     | CertifyKey
     | TakenQuery
     | MemberKeysQuery
-    | HolderBack
+    | NodeBack
     | Ping,
     Field(discriminator="op"),
 ]

@@ -219,7 +219,7 @@ class WaitingReads:
             row.place,
             failures=0,
             next_ms=now_ms,
-            reason="holder-away",
+            reason="node-away",
         )
         return row.read, row.place
 

@@ -269,7 +269,7 @@ class WaitingApi:
         if outcome is not None:
             return orjson.Fragment(outcome)
         why = "still waiting" if place.state == "waiting" else ""
-        refusal = Refusal(place.reason or "holder-away", why)
+        refusal = Refusal(place.reason or "node-away", why)
         return refusal_of(wish.node_at(place.number), refusal, "", 0, ())
 
 

@@ -195,7 +195,7 @@ class HomeDesk:
             return None  # It has ended while the ways were found.
         target = await self._addressbook.target(destination)
         return await self._exchanges.ask(
-            target, Kind.NOTIFY, ConsentNotice(package=package)
+            target, Kind.NOTIFY, ConsentNotice(package=package), wait=message.wait
         )
 
     async def _package(
@@ -263,7 +263,7 @@ class HomeDesk:
         target = await self._addressbook.target(destination)
         notice = self._parts.withdrawals.sign_anew(message.content.decode())
         asked = await self._exchanges.ask(
-            target, Kind.REVOKE, Revoke(withdrawal=notice)
+            target, Kind.REVOKE, Revoke(withdrawal=notice), wait=message.wait
         )
         if isinstance(asked, Refused):
             return asked

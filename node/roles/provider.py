@@ -144,7 +144,10 @@ class ProviderDesk:
             # resident: one is made only where somebody is there to receive it, and
             # none where an earlier attempt got through and its answer was lost.
             asked = await self._exchanges.ask(
-                target, Kind.MANAGE, TakenQuery(message=message.id)
+                target,
+                Kind.MANAGE,
+                TakenQuery(message=message.id),
+                wait=message.wait,
             )
             if isinstance(asked, Refused):
                 return asked
@@ -220,6 +223,7 @@ class ProviderDesk:
             ),
             About(dataset.name, order.purpose, dataset.data_class, digest),
             before=record,
+            wait=message.wait,
         )
         if isinstance(pushed, Answer):
             self._there[destination] = self._now_ms()

@@ -23,11 +23,11 @@ from node.database import Database
 from node.deliveries import Deliveries
 from protocol.envelope import Kind, RoutingHeader
 from protocol.ids import NodeId
-from protocol.request import HolderBack
+from protocol.request import NodeBack
 
 _logger = logging.getLogger(__name__)
 
-_KIND: Final = "holder-back"
+_KIND: Final = "node-back"
 _CHUNK: Final = 200
 """Waits that are moved into the outbox in one transaction."""
 
@@ -56,17 +56,17 @@ class WaitsDesk:
         deliveries.on(_KIND, self._send)
 
     async def keep(self, header: RoutingHeader, holder: NodeId) -> bool:
-        """Keep the wait that a read names, whose holder has no link.
+        """Keep the wait that an exchange names, whose receiver has no link.
 
         Args:
-            header: of the read; it has passed every check of a relay step.
+            header: of the exchange; it has passed every check of a relay step.
             holder: where it would have gone.
 
         Returns:
-            Whether the requester will be told.
+            Whether the sender will be told.
         """
         wait = header.wait
-        if wait is None or header.kind is not Kind.READ:
+        if wait is None:
             return False
         known = self._database.read(
             lambda c: self._waits.is_kept(c, header.sender, wait.id)
@@ -113,5 +113,5 @@ class WaitsDesk:
     async def _send(self, message: Message) -> Answer | Refused | None:
         target = await self._addressbook.target(message.destination)
         return await self._exchanges.ask(
-            target, Kind.NOTIFY, HolderBack(wait=message.content.decode())
+            target, Kind.NOTIFY, NodeBack(wait=message.content.decode())
         )

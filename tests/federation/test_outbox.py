@@ -28,7 +28,7 @@ from federation.tables import outbox, outbox_queues
 from federation.virtual import SeededEntropy
 from protocol.box import Box
 from protocol.errors import CannotOpen, Misuse
-from protocol.ids import NodeId
+from protocol.ids import CityId, NodeId
 from tests.federation.store import FileStore, bytes_of, open_file
 from tests.federation.wire import SetClock
 
@@ -526,6 +526,33 @@ async def test_hearing_of_a_peer_that_has_no_failures_costs_no_look_up(
     again = Post(post.engine, clock=post.clock)
     await again.run()
     assert again.outbox.heard_of(CLINIC)
+
+
+async def test_word_that_a_destination_is_back_ends_its_back_off_alone(
+    post: Post,
+) -> None:
+    """By the id of a message that waits for it, from a broker of its own city."""
+    for to in (CLINIC, MARKET):
+        post.reply(to, LATER)
+        post.put(to, b"1")
+    async with post.running():
+        await post.settle()
+        (message,) = [m for m in post.messages_sent if m.destination == CLINIC]
+        post.replies.clear()
+
+        def tell(name: str, city: str) -> NodeId | None:
+            with post.engine.begin() as connection:
+                return post.outbox.told(connection, name, CityId(city))
+
+        assert tell(message.wait.id, "minato") is None
+        assert tell("0197aaaa-0000-7000-8000-000000000000", "hoshino") is None
+        await post.settle()
+        assert post.waiting() == {CLINIC: 1, MARKET: 1}
+        told = tell(message.wait.id, "hoshino")
+        assert told == CLINIC
+        post.outbox.is_there(told)
+        await post.settle()
+    assert post.waiting() == {MARKET: 1}
 
 
 async def test_message_that_does_not_open_becomes_a_dead_letter(

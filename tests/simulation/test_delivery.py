@@ -8,7 +8,7 @@ from sqlalchemy import select
 from federation.letters import Queue, queues
 from federation.outcome import LinkLost
 from federation.peers import Carrier
-from federation.tables import received_messages
+from federation.tables import received_messages, waits
 from node.simulate.meddler import give_back, take_over
 from protocol.answer import Taken
 from protocol.envelope import Envelope, Kind
@@ -16,6 +16,7 @@ from protocol.request import Ping, TakenQuery
 from tests.simulation.town import (
     BROKER,
     CLINIC,
+    FAR_BROKER,
     FAR_CLINIC,
     HALL,
     MARKET,
@@ -84,31 +85,53 @@ def test_every_kind_of_message_may_arrive_twice() -> None:
     play(story)
 
 
-def test_node_that_calls_gets_at_once_what_waits_for_it() -> None:
-    """After three hours of outage the pause is minutes long; its first word ends it."""
+async def _outage(town: Town) -> str:
+    """Let a recipient be away for three hours while a consent waits for it."""
+    hanako = await town.resident_with_checkups()
+    await town.federation.crash(FAR_CLINIC)
+    consent = (await town.give(hanako)).consent.jti
+    town.federation.jump(3 * 3600)
+    await town.federation.until(lambda: _left_ms(town) > 100_000, 1_800)
+    queue = _queue(town, HALL, FAR_CLINIC)
+    assert queue is not None
+    assert (queue.waiting, queue.reason) == (1, "node-away")
+    return consent
+
+
+def _left_ms(town: Town) -> int:
+    queue = _queue(town, HALL, FAR_CLINIC)
+    return 0 if queue is None else queue.next_ms - town.clock.now_ms()
+
+
+def test_node_that_is_back_gets_at_once_what_waits_for_it() -> None:
+    """The pause is minutes long by now; the broker of its city tells the sender."""
 
     async def story(town: Town) -> None:
-        hanako = await town.resident_with_checkups()
-        await town.federation.crash(FAR_CLINIC)
-        consent = (await town.give(hanako)).consent.jti
-        await town.sleep(3 * 3600)
-        waits = _queue(town, HALL, FAR_CLINIC)
-        assert waits is not None
-        assert (waits.waiting, waits.reason) == (1, "peer-unreachable")
-        assert waits.failures > 30
-        await town.federation.until(lambda: left_ms(town) > 100_000, 900)
+        consent = await _outage(town)
+        await town.federation.restart(FAR_CLINIC)
+        assert _left_ms(town) > 60_000
+        took = await town.federation.until(lambda: not town.federation.waiting(), 60)
+        assert took < 20
+        assert town.kept(FAR_CLINIC, consent) is not None
+
+    play(story)
+
+
+def test_node_that_calls_gets_at_once_what_waits_for_it() -> None:
+    """Where its broker does not tell: the first word that it says ends the pause."""
+
+    async def story(town: Town) -> None:
+        consent = await _outage(town)
+        broker = town.parts(FAR_BROKER)
+        await broker.database.write(lambda c: c.execute(waits.delete()).rowcount)
         await town.federation.restart(FAR_CLINIC)
         await town.federation.settled()
-        assert left_ms(town) > 60_000
+        assert _left_ms(town) > 30_000
         assert town.kept(FAR_CLINIC, consent) is None
         asked = await town.ask(FAR_CLINIC, HALL, Kind.MANAGE, Ping())
         assert outcome(asked) == RELEASED
         await town.federation.until(lambda: not town.federation.waiting(), 5)
         assert town.kept(FAR_CLINIC, consent) is not None
-
-    def left_ms(town: Town) -> int:
-        waits = _queue(town, HALL, FAR_CLINIC)
-        return 0 if waits is None else waits.next_ms - town.clock.now_ms()
 
     play(story)
 

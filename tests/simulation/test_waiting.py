@@ -16,7 +16,7 @@ from node.waiting import WaitingDesk
 from protocol.answer import Done
 from protocol.envelope import Kind
 from protocol.ids import DatasetTypeName, PurposeName
-from protocol.request import HolderBack
+from protocol.request import NodeBack
 from tests.simulation.town import (
     BROKER,
     CHECKUP,
@@ -97,7 +97,7 @@ def test_read_waits_for_its_holder_through_the_restart_of_everybody() -> None:
         consent = await town.consent(hanako)
         await town.federation.crash(CLINIC)
         read = await _begin(town, consent)
-        await town.federation.until(lambda: _state(town, read)[1] == "holder-away")
+        await town.federation.until(lambda: _state(town, read)[1] == "node-away")
         assert _kept_waits(town) == [CLINIC]
         town.federation.jump(10 * HOUR_S)
         for node in (FAR_CLINIC, BROKER, FAR_BROKER):
@@ -128,7 +128,7 @@ def test_consent_that_ends_while_a_read_waits_is_not_used() -> None:
         await town.federation.crash(CLINIC)
         read = await _begin(town, consent)
         told = await _begin(town, consent)
-        await town.federation.until(lambda: _state(town, told)[1] == "holder-away")
+        await town.federation.until(lambda: _state(town, told)[1] == "node-away")
         await town.withdraw(hanako, consent)
         await _ended(town, read)
         for one in (read, told):
@@ -153,7 +153,7 @@ def test_hidden_holder_that_is_away_stays_hidden() -> None:
         town.federation.nodes[FAR_CLINIC].learned.clear()
         await town.federation.crash(CLINIC)
         read = await _begin(town, consent, hours=100)
-        await town.federation.until(lambda: _state(town, read)[1] == "holder-away")
+        await town.federation.until(lambda: _state(town, read)[1] == "node-away")
         assert _kept_waits(town) == [CLINIC]
         town.federation.jump(30 * HOUR_S)
         await town.sleep(600)
@@ -181,7 +181,7 @@ def test_read_that_nobody_answers_ends_when_it_was_to_end() -> None:
         took = await _ended(town, read, HOUR_S)
         assert abs(took - 720) < 30
         assert _state(town, read) == ("refused", "wait-over")
-        assert "holder-away" in _outcome(town, read)["problem"]["detail"]
+        assert "node-away" in _outcome(town, read)["problem"]["detail"]
         await town.parts(BROKER).purge()
         assert _kept_waits(town) == []
         town.federation.jump(25 * HOUR_S)
@@ -201,14 +201,14 @@ def test_only_the_broker_of_the_holders_city_is_believed() -> None:
         consent = await town.consent(hanako)
         await town.federation.crash(CLINIC)
         read = await _begin(town, consent)
-        await town.federation.until(lambda: _state(town, read)[1] == "holder-away")
+        await town.federation.until(lambda: _state(town, read)[1] == "node-away")
         parts = town.parts(FAR_CLINIC)
 
         def place() -> Any:
             return parts.database.read(lambda c: parts.vault.waiting.places(c, read))[0]
 
         due_ms, wait = place().next_ms, place().wait
-        word = HolderBack(wait=wait)
+        word = NodeBack(wait=wait)
         for liar in (MARKET, FAR_BROKER):
             await town.ask(liar, FAR_CLINIC, Kind.NOTIFY, word)
             assert place().next_ms == due_ms
@@ -216,7 +216,7 @@ def test_only_the_broker_of_the_holders_city_is_believed() -> None:
         told = await town.ask(BROKER, FAR_CLINIC, Kind.NOTIFY, word)
         assert getattr(told, "result", None) == Done()
         await town.federation.until(lambda: place().failures == 1)
-        assert _state(town, read) == ("waiting", "holder-away")
+        assert _state(town, read) == ("waiting", "node-away")
         await town.federation.restart(CLINIC)
         await _ended(town, read)
         for _ in range(3):
@@ -235,7 +235,7 @@ def test_broker_that_never_tells_only_makes_it_take_longer() -> None:
         consent = await town.consent(hanako)
         await town.federation.crash(CLINIC)
         read = await _begin(town, consent)
-        await town.federation.until(lambda: _state(town, read)[1] == "holder-away")
+        await town.federation.until(lambda: _state(town, read)[1] == "node-away")
         broker = town.parts(BROKER)
         await broker.database.write(lambda c: c.execute(waits.delete()).rowcount)
         await town.federation.restart(CLINIC)

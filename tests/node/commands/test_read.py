@@ -204,7 +204,7 @@ async def test_messages_wait_for_a_node_that_is_away(town: Town) -> None:
     await town.eventually("hall", "outbox", "list", true=lambda d: d["waiting"])
     text = await town.ok("hall", "outbox", "list")
     assert "hoshino/market" in text
-    assert "peer-unreachable" in text
+    assert "node-away" in text
     assert await town.json("hall", "outbox", "retry", "--all") == {"changed": 0}
     drop = "outbox", "drop", "--to", "hoshino/market", "--waiting"
     assert (await town.json("hall", *drop))["changed"] >= 1

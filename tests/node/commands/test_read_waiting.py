@@ -39,7 +39,7 @@ async def test_read_waits_and_is_shown_when_the_holder_is_back(town: Town) -> No
     await town.stop("energy")
     waits = await town.json("market", *read, "1h")
     assert waits["state"] == "waiting"
-    assert waits["results"][0]["problem"]["code"] == "holder-away"
+    assert waits["results"][0]["problem"]["code"] == "node-away"
     status = "read", "--status", waits["id"]
     assert "waits until" in await town.ok("market", *status)
     assert waits["id"] in await town.ok("market", "read", "--waiting")
