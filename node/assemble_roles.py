@@ -150,6 +150,7 @@ def add_identity(b: Builder) -> None:
         entropy=b.world.entropy,
         max_age_s=trust.status_max_age_s,
         epoch_s=trust.status_epoch_s,
+        skew_s=b.skew_s,
     )
     desk = HomeDesk(
         parts=home,

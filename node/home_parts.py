@@ -52,6 +52,7 @@ class HomeParts:
         entropy: Chance,
         max_age_s: int,
         epoch_s: int,
+        skew_s: int,
     ) -> HomeParts:
         """Build the parts; touches no database.
 
@@ -63,6 +64,7 @@ class HomeParts:
             entropy: random bytes.
             max_age_s: T, the life of a freshness proof.
             epoch_s: how long one signature of a status list is given out.
+            skew_s: how far two clocks may differ.
         """
         accounts = Accounts(key=identity_key, index=index_key, entropy=entropy)
         store = ConsentStore(accounts=accounts, entropy=entropy)
@@ -118,6 +120,7 @@ class HomeParts:
                 store=store,
                 index=index_key,
                 entropy=entropy,
+                skew_s=skew_s,
             ),
             throttle=throttle,
         )

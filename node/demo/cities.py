@@ -123,6 +123,8 @@ class Cities:
 
     folder: Path
     suite: Suite
+    cities: tuple[tuple[str, str, str, str], ...] = CITIES
+    members: tuple[Member, ...] = MEMBERS
     nodes: dict[str, NodeProcess] = field(default_factory=dict)
     settings: dict[str, Settings] = field(default_factory=dict)
     cable: Cable | None = None
@@ -132,7 +134,7 @@ class Cities:
 
     def found(self) -> None:
         """Make the cities and their agreements' keys; nothing runs yet."""
-        for city, code, ja, en in CITIES:
+        for city, code, ja, en in self.cities:
             folder = self.folder / city
             made = create_city(
                 CityAnswers(
@@ -141,10 +143,10 @@ class Cities:
                     title_ja=ja,
                     title_en=en,
                     suite=self.suite,
-                    hosts=("127.0.0.1",),
+                    hosts=(self.host(f"{city}/broker"),),
                     port=free_port(),
                     key_file=folder / "broker.key",
-                    settings=self._common(folder / "broker"),
+                    settings=self._common(folder / "broker", f"{city}/broker"),
                 ),
                 folder,
                 PASSPHRASE,
@@ -154,11 +156,15 @@ class Cities:
             self._made[city] = made
             self._add(f"{city}/broker", made.broker)
 
-    def _common(self, folder: Path) -> tuple[tuple[str, object], ...]:
+    def host(self, node: str) -> str:
+        """Return the address of the machine that a node runs on."""
+        return "127.0.0.1"
+
+    def _common(self, folder: Path, node: str) -> tuple[tuple[str, object], ...]:
         return (
             ("api.host", "127.0.0.1"),
             ("api.port", free_port()),
-            ("link.host", "127.0.0.1"),
+            ("link.host", self.host(node)),
             ("trust.status_max_age_s", MAX_AGE_S),
             ("trust.status_epoch_s", EPOCH_S),
             ("metrics.open", True),
@@ -171,10 +177,19 @@ class Cities:
 
     async def start(self) -> None:
         """Start brokers, conclude agreements, admit and start every member."""
-        brokers = [self.nodes[f"{city}/broker"] for city, *_ in CITIES]
+        brokers = [self.nodes[f"{city}/broker"] for city, *_ in self.cities]
         for broker in brokers:
             await broker.start()
         await asyncio.gather(*(self.answering(b.node) for b in brokers))
+        await self.federate()
+        for member in self.members:
+            await asyncio.to_thread(self._admit, member)
+        for member in self.members:
+            await self.nodes[member.node].start()
+        await asyncio.gather(*(self.ready(node) for node in self.nodes))
+
+    async def federate(self) -> None:
+        """Let the cities agree, and plug in the home node's cable."""
         await asyncio.to_thread(self._agree, "hoshino", "minato", _SHARED, _SHARED)
         # Yamanami may ask for health data, not for shopping or mobility.
         await asyncio.to_thread(
@@ -182,11 +197,10 @@ class Cities:
         )
         self.cable = Cable(self._link_port("hoshino"))
         await self.cable.plug()
-        for member in MEMBERS:
-            await asyncio.to_thread(self._admit, member)
-        for member in MEMBERS:
-            await self.nodes[member.node].start()
-        await asyncio.gather(*(self.ready(node) for node in self.nodes))
+
+    def agree(self, a: str, b: str) -> None:
+        """Let two running cities agree on everything."""
+        self._agree(a, b, _SHARED, _SHARED)
 
     def _link_port(self, city: str) -> int:
         return self._made[city].broker.link.port
@@ -223,7 +237,7 @@ class Cities:
                 suite=self.suite,
                 brokers=(self._broker_url(member.node, card),),
                 key_file=self.folder / node.city / f"{node.label}.key",
-                settings=self._common(folder),
+                settings=self._common(folder, member.node),
             ),
             folder,
             now_ms=CLOCK.now_ms(),
@@ -261,13 +275,13 @@ class Cities:
         await self._until(node, "/healthz", seconds)
 
     async def ready(self, node: str, seconds: float = 60) -> None:
-        """Wait until a node can work and knows all three cities."""
+        """Wait until a node can work and knows all the cities."""
         await self._until(node, "/readyz", seconds)
         end = CLOCK.monotonic() + seconds
         while CLOCK.monotonic() < end:
             status = await asyncio.to_thread(self.nodes[node].api.get, "/v1/status")
             known = [c for c in status["cities"] if c["broker"]]
-            if len(known) == len(CITIES):
+            if len(known) == len(self.cities):
                 return
             await CLOCK.sleep(0.05)
         raise TimeoutError(f"{node} does not know all cities")

@@ -19,10 +19,12 @@ class NodeProcess:
     Attributes:
         node: its id.
         directory: its data directory, with `node.toml`.
+        command: starts the command line of the product.
     """
 
     node: str
     directory: Path
+    command: tuple[str, ...] = (sys.executable, "-m", "node.cli")
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
     peak_kib: int = field(default=0, init=False)
 
@@ -44,9 +46,7 @@ class NodeProcess:
         """Start the process; `ready` waits for it."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "node.cli",
+                *self.command,
                 "serve",
                 "--config",
                 str(self.directory / "node.toml"),
@@ -62,6 +62,16 @@ class NodeProcess:
     async def kill(self) -> None:
         """End the process without warning (`kill -9`)."""
         await self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop the process where it stands; the kernel keeps its connections."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a stopped process go on."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(signal.SIGCONT)
 
     async def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None

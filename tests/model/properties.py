@@ -13,16 +13,18 @@ from functools import cache
 
 from tests.model.rules import Rules
 from tests.model.state import ACTIVE, AGAIN, FIRST, WITHDRAWN, Request, State, Step
-from tests.model.steps import RELEASED, fresh_list, heard, sent, verdict
+from tests.model.steps import AGAIN_GIVEN, RELEASED, fresh_list, heard, sent, verdict
 
 
 def broken(before: State, step: Step, after: State, rules: Rules) -> str | None:
     """Return the safety property that this step violates, None if it violates none."""
     if any(request.left and not request.recorded for request in after.asked):
         return "a release has no record"
-    if step.outcome != RELEASED or not isinstance(step.what, Request):
+    if not isinstance(step.what, Request):
         return None
-    if step.what.left:
+    if step.outcome not in (RELEASED, AGAIN_GIVEN):
+        return None
+    if step.outcome == RELEASED and step.what.left:
         return "an exchange is released twice"
     return _lawful(before, step.what, rules) if step.what.consent == FIRST else None
 

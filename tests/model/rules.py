@@ -26,7 +26,8 @@ class Rules:
         max_age: the holder refuses a list that is so old: T.
         judges_each_time: it looks at the age at each read, not once for each list.
         skew: how far ahead of its own clock the holder lets a list be.
-        remembers_ids: exchange ids of this process are remembered.
+        remembers_ids: what this process answered it does not do again.
+        judges_again: before the same answer is given again, it is judged anew.
         records_are_unique: a second release of one exchange fails on disk.
         records_first: the record is on disk before the answer leaves.
         newest_list: the holder judges by the newest list that it was shown.
@@ -45,6 +46,7 @@ class Rules:
     judges_each_time: bool = True
     skew: int = SKEW
     remembers_ids: bool = True
+    judges_again: bool = True
     records_are_unique: bool = True
     records_first: bool = True
     newest_list: bool = True

@@ -19,6 +19,7 @@ class Counterexample:
     """A property that does not hold, and the shortest way to see it."""
 
     property: str
+    start: State
     trace: tuple[Step, ...]
 
     def __str__(self) -> str:
@@ -34,11 +35,13 @@ class Explored:
     Attributes:
         parents: each state, with the step that first led to it.
         transitions: how many steps were taken, those into known states included.
+        following: what may happen in each state.
         found: the first property that was seen violated.
     """
 
     parents: Parents = field(default_factory=dict)
     transitions: int = 0
+    following: dict[State, list[tuple[Step, State]]] = field(default_factory=dict)
     found: Counterexample | None = None
 
     def trace(self, state: State) -> tuple[Step, ...]:
@@ -48,6 +51,12 @@ class Explored:
             state, step = parent
             way.append(step)
         return tuple(reversed(way))
+
+    def start(self, state: State) -> State:
+        """Return where the shortest way to a state begins."""
+        while (parent := self.parents[state]) is not None:
+            state = parent[0]
+        return state
 
 
 def explore(rules: Rules, bound: Bound) -> Explored:
@@ -62,13 +71,16 @@ def explore(rules: Rules, bound: Bound) -> Explored:
         state = todo.popleft()
         unsettled = settled(state)
         if unsettled is not None:
-            seen.found = Counterexample(unsettled, seen.trace(state))
+            start, trace = seen.start(state), seen.trace(state)
+            seen.found = Counterexample(unsettled, start, trace)
             return seen
-        for step, after in steps(state, rules, bound):
+        seen.following[state] = list(steps(state, rules, bound))
+        for step, after in seen.following[state]:
             seen.transitions += 1
             fault = broken(state, step, after, rules)
             if fault is not None:
-                seen.found = Counterexample(fault, (*seen.trace(state), step))
+                start, trace = seen.start(state), (*seen.trace(state), step)
+                seen.found = Counterexample(fault, start, trace)
                 return seen
             if after not in seen.parents:
                 seen.parents[after] = (state, step)

@@ -33,6 +33,8 @@ from tests.model.tidy import aged, tidied
 Next: TypeAlias = Iterator[tuple[Step, State]]
 
 RELEASED = "released"
+AGAIN_GIVEN = "the same answer"
+"""To a request that was answered before: judged anew, and not a release of its own."""
 
 
 def starts(bound: Bound) -> list[State]:
@@ -224,13 +226,14 @@ def _kept(
 def verdict(s: State, request: Request, rules: Rules) -> tuple[str, List | None]:
     """Return what the holder says, and the list that it judged by, if it got so far.
 
-    In the order of `Endpoint._open`, `Warrants.verify`, `decide`, `Release.commit`.
+    In the order of `Endpoint._open`, `Warrants.verify`, `decide`, `Replies`,
+    `Release.commit`.
     """
     shown = request.list
     if request.age > LATE:
         return "deadline-passed", None
-    if rules.remembers_ids and request.seen:
-        return "replayed", None
+    if rules.remembers_ids and request.seen and not rules.judges_again:
+        return AGAIN_GIVEN, None
     if shown.age >= rules.max_age and shown not in s.trusted:
         return "proof-stale", None
     if -shown.age > rules.skew:
@@ -241,6 +244,8 @@ def verdict(s: State, request: Request, rules: Rules) -> tuple[str, List | None]
         refused = _ended(s.known, request.version, rules) or _listed(judged)
     if refused is not None:
         return refused, judged
+    if rules.remembers_ids and request.seen:
+        return AGAIN_GIVEN, judged
     if rules.records_are_unique and request.recorded:
         return "replayed", judged
     return RELEASED, judged

@@ -38,6 +38,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"records_are_unique": False, "remembers_ids": False},
         TWICE,
     ),
+    "the same answer without a look": ({"judges_again": False}, TOLD),
     "the answer leaves before the record": ({"records_first": False}, UNRECORDED),
     "lists without order": ({"newest_list": False}, ROLLED_BACK),
     "order of lists lost at restart": ({"newest_is_durable": False}, ROLLED_BACK),
