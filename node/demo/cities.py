@@ -146,7 +146,7 @@ class Cities:
                     hosts=(self.host(f"{city}/broker"),),
                     port=free_port(),
                     key_file=folder / "broker.key",
-                    settings=self._common(folder / "broker", f"{city}/broker"),
+                    settings=self._common(folder / "broker"),
                 ),
                 folder,
                 PASSPHRASE,
@@ -160,11 +160,11 @@ class Cities:
         """Return the address of the machine that a node runs on."""
         return "127.0.0.1"
 
-    def _common(self, folder: Path, node: str) -> tuple[tuple[str, object], ...]:
+    def _common(self, folder: Path) -> tuple[tuple[str, object], ...]:
         return (
             ("api.host", "127.0.0.1"),
             ("api.port", free_port()),
-            ("link.host", self.host(node)),
+            ("link.host", "127.0.0.1"),
             ("trust.status_max_age_s", MAX_AGE_S),
             ("trust.status_epoch_s", EPOCH_S),
             ("metrics.open", True),
@@ -237,7 +237,7 @@ class Cities:
                 suite=self.suite,
                 brokers=(self._broker_url(member.node, card),),
                 key_file=self.folder / node.city / f"{node.label}.key",
-                settings=self._common(folder, member.node),
+                settings=self._common(folder),
             ),
             folder,
             now_ms=CLOCK.now_ms(),

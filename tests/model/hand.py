@@ -56,6 +56,11 @@ class Hand:
         """As the honest link says."""
         return self.link.up
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """As the honest link says."""
+        return self.link.rtt_ms
+
     async def request(self, payload: bytes, *, deadline_ms: int) -> bytes:
         """Park a request, or pass it on."""
         kind = Envelope.unpack(payload, _MAX_BYTES).header.kind
