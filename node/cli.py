@@ -81,6 +81,12 @@ def _routes(app: typer.Typer) -> None:
     routes.add_to(app)
 
 
+def _trace(app: typer.Typer) -> None:
+    from node.commands import trace
+
+    trace.add_to(app)
+
+
 def _client(app: typer.Typer) -> None:
     from node.commands import client
 
@@ -198,6 +204,10 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
     "routes": (
         "Show the ways to other cities. 他都市への経路を表示します。",
         _routes,
+    ),
+    "trace": (
+        "Show the way to a node, hop by hop. 経路と所要時間を表示します。",
+        _trace,
     ),
     "client": ("Applications of this organization. アプリケーションの管理。", _client),
     "dataset": (

@@ -129,9 +129,14 @@ class Holdings(Document):
 
 
 class Done(Document):
-    """Carried out; nothing more to say."""
+    """Carried out; nothing more to say.
+
+    Attributes:
+        at_ms: when a probe reached who answers it.
+    """
 
     op: Literal["done"] = "done"
+    at_ms: Millis | None = None
 
 
 class Acknowledged(Document):

@@ -23,6 +23,7 @@ from node.api import (
     residents,
     sets,
     status,
+    trace,
     transfers,
 )
 from node.api.registry import Registry
@@ -46,6 +47,7 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
     registry = Registry(title="Machikura", version=program_version())
     public.register(registry, core=core, metrics=metrics, checks=checks)
     status.register(registry, core=core, checks=checks)
+    trace.register(registry, core=core)
     clients.register(
         registry, database=database, now_ms=clock.now_ms, entropy=parts.world.entropy
     )

@@ -70,7 +70,7 @@ class MemberDesk:
         return {"ping": self._ping}
 
     async def _ping(self, asked: Asked) -> Reply:
-        return Reply(Done())
+        return Reply(Done(at_ms=asked.now_ms))
 
     async def on_notice(self, peer: Peer, data: bytes) -> bool:
         """Take a trust bundle of our city; returns whether it is a new one.

@@ -29,3 +29,16 @@ async def test_status_of_a_node_is_shown(town: Town) -> None:
     """With its links and checks."""
     await town.start("broker", "market")
     assert "peer: hoshino/broker" in await town.ok("market", "status")
+
+
+async def test_way_to_a_node_is_traced_with_its_times(town: Town) -> None:
+    """By every node; the broker on the way stands in it with its round trip."""
+    await town.start("broker", "market")
+    report = await town.json("market", "trace", "hoshino/market")
+    assert report["reached"]
+    assert [hop["node"] for hop in report["hops"]] == [
+        "hoshino/broker",
+        "hoshino/market",
+    ]
+    assert all(hop["round_ms"] >= 0 for hop in report["hops"])
+    assert "ROUND" in await town.ok("market", "trace", "hoshino/broker")
