@@ -26,7 +26,7 @@ def trace(
 ) -> None:
     """Show the way to a node, hop by hop.
 
-    相手ノードまでの経路と各段の所要時間を表示します。
+    経路と所要時間を表示します。
 
     It sends real exchanges: one to the node, one to each broker on the way. ROUND is
     there and back by this node's clock; THERE and BACK are off where clocks differ.
