@@ -105,6 +105,10 @@ class Addressbook:
             if thumbprint(member.key) in self._revoked:
                 self.forget(member.sub)
 
+    def known(self, node: NodeId) -> Membership | None:
+        """Return the membership that a node showed last, without asking anybody."""
+        return self._members.get(node)
+
     def city(self, city: CityId) -> City:
         """Return a city that we can reach.
 

@@ -224,6 +224,10 @@ async def _listen_api(
         ),
     )
     app.add_routes(tokens.routes())
+    if Role.PORTAL in settings.node.roles:
+        from node.portal.routes import Portal
+
+        app.add_routes(Portal(parts).routes())
     # An import profile of one's own stands in the query.
     runner = web.AppRunner(
         app,

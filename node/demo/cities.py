@@ -42,6 +42,9 @@ CITIES = (
 )
 
 
+HALL = (Role.IDENTITY, Role.PORTAL)
+
+
 @dataclass(frozen=True)
 class Member:
     """A node of the demo."""
@@ -54,9 +57,9 @@ class Member:
 
 
 MEMBERS = (
-    Member("hoshino/hall", "星野市役所", "Hoshino City Hall", (Role.IDENTITY,)),
-    Member("minato/hall", "湊市役所", "Minato City Hall", (Role.IDENTITY,)),
-    Member("yamanami/hall", "山並市役所", "Yamanami City Hall", (Role.IDENTITY,)),
+    Member("hoshino/hall", "星野市役所", "Hoshino City Hall", HALL),
+    Member("minato/hall", "湊市役所", "Minato City Hall", HALL),
+    Member("yamanami/hall", "山並市役所", "Yamanami City Hall", HALL),
     Member(
         "hoshino/clinic",
         "星野クリニック",

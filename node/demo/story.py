@@ -13,13 +13,16 @@ import json
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
-from node.demo.acts import Stage
+from identity.totp import code_at
+from node.demo.acts import HALL, Stage
 from node.demo.acts_consent import refusals, withdrawal
 from node.demo.acts_data import (
+    HANAKO_PASSWORD,
     fill_vaults,
     read_hidden,
     read_with_consent,
@@ -102,13 +105,14 @@ async def _play(cities: Cities, report: Report, started: float, stay: bool) -> N
         peak = max(report.memory_kib.values()) // 1024
         report.note(f"largest peak memory of a process: {peak} MB")
         if stay:
-            await _stay(cities, report, stop)
+            await _stay(stage, report, stop)
     finally:
         await cities.stop()
 
 
-async def _stay(cities: Cities, report: Report, stop: asyncio.Event) -> None:
+async def _stay(stage: Stage, report: Report, stop: asyncio.Event) -> None:
     """Keep the cities up until Ctrl-C, with the addresses to try."""
+    cities = stage.cities
     report.console.print("\n[bold]The cities stay up until Ctrl-C.[/bold] Try:")
     for name, settings in cities.settings.items():
         url = f"http://127.0.0.1:{settings.api.port}"
@@ -117,4 +121,15 @@ async def _stay(cities: Cities, report: Report, stop: asyncio.Event) -> None:
         )
     hall = cities.settings["hoshino/hall"].data_dir / "node.toml"
     report.console.print(f"  machikura status --config {hall}", highlight=False)
-    await stop.wait()
+    portal = f"http://127.0.0.1:{cities.settings[HALL].api.port}/portal"
+    report.console.print(
+        f"\n[bold]The resident's pages:[/bold] {portal}\n"
+        f"  login name hanako, password {HANAKO_PASSWORD}, and the code below",
+        highlight=False,
+    )
+    with report.console.status("") as line:
+        while not stop.is_set():
+            line.update(f"code now: {code_at(stage.totp, stage.now())}")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await stop.wait()

@@ -228,7 +228,10 @@ def serving() -> Iterator[Served]:
                 ("api.port", port),
                 ("link.host", "127.0.0.1"),
                 ("metrics.open", True),
-                ("node.roles", ("broker", "directory", "vault", "identity")),
+                (
+                    "node.roles",
+                    ("broker", "directory", "vault", "identity", "portal"),
+                ),
                 ("limits.client_rate_per_s", 100_000.0),
                 ("limits.client_burst", 100_000),
                 ("limits.max_body_bytes", 1_000_000),

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages for residents, made on the server; nothing on them needs a script."""
