@@ -64,7 +64,7 @@ class Portal:
         return [
             web.get(PATH, self._start),
             web.get(f"{PATH}/", self._start),
-            web.get(f"{PATH}/static/portal.css", _style),
+            web.get(f"{PATH}/static/{{file:portal.css|icon.svg}}", _static),
             web.get(f"{under}/sign-in", self._guarded(self._sign_in_page)),
             web.post(f"{under}/sign-in", self._guarded(self._sign_in)),
             web.post(f"{under}/sign-out", self._form(self._sign_out)),
@@ -193,6 +193,7 @@ async def _fields(request: web.Request) -> dict[str, str]:
     return {name: value for name, value in sent.items() if isinstance(value, str)}
 
 
-async def _style(request: web.Request) -> web.StreamResponse:
+async def _static(request: web.Request) -> web.StreamResponse:
     headers = {**HEADERS, "Cache-Control": "max-age=300"}
-    return web.FileResponse(HERE / "static" / "portal.css", headers=headers)
+    file = HERE / "static" / request.match_info["file"]
+    return web.FileResponse(file, headers=headers)

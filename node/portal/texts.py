@@ -55,8 +55,8 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "都市、組織、保有しているデータ",
     ),
     "picture-text": (
-        "The same is in the table below.",
-        "同じ内容が下の表にあります。",
+        "Blue: who holds data. Arrows: to whom it went. The table below says the same.",
+        "青い枠はデータを持つ組織、矢印は提供した相手です。同じ内容が下の表にあります。",
     ),
     "city": ("City", "都市"),
     "holder": ("Organization", "組織"),

@@ -127,7 +127,8 @@ def _resident(node: Served, login: str) -> Resident:
 
 def _paths(node: Served, method: str, **values: str) -> list[str]:
     """Return every path of the portal that needs a session, from its route table."""
-    filled = {"lang": "en", "id": "x", "city": "hoshino", "label": "clinic", **values}
+    filled = {"lang": "en", "id": "x", "city": "hoshino", "label": "clinic", "file": ""}
+    filled |= values
     found = []
     for route in Portal(node.core.parts).routes():
         path = re.sub(r"\{(\w+)[^}]*\}", lambda m: filled[m[1]], str(route.path))  # type: ignore[attr-defined]  # all are RouteDef
