@@ -43,6 +43,7 @@ from node.limits import RateLimit
 from node.metrics import Metrics
 from node.node_checks import node_checks
 from node.outgoing import post
+from node.portal.routes import Portal
 from node.problems import problem_middleware
 from node.schema import prepare
 from node.sqlite import file_engine
@@ -225,8 +226,6 @@ async def _listen_api(
     )
     app.add_routes(tokens.routes())
     if Role.PORTAL in settings.node.roles:
-        from node.portal.routes import Portal
-
         app.add_routes(Portal(parts).routes())
     # An import profile of one's own stands in the query.
     runner = web.AppRunner(

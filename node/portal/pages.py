@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from node.portal.texts import LANGUAGES, Language, moment, other, text
 from node.portal.visitors import PATH, Visitor
@@ -39,6 +38,14 @@ class Pages:
 
     def __init__(self, node: str) -> None:
         """Load nothing yet; `node` is named on each page."""
+        # Nodes without pages do not pay for it: memory, and time at the start.
+        from jinja2 import (
+            Environment,
+            FileSystemLoader,
+            StrictUndefined,
+            select_autoescape,
+        )
+
         self._environment = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=select_autoescape(default=True, default_for_string=True),
