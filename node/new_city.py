@@ -21,7 +21,7 @@ from node.config_file import FILE_NAME, load
 from node.database import InlineDatabase
 from node.founding import found_city
 from node.keys import create_keys
-from node.new_node import Answers, create
+from node.new_node import Answers, NewNode, create
 from node.schema import prepare
 from node.sqlite import file_engine
 from protocol.errors import Misuse
@@ -135,6 +135,69 @@ def create_city(
     return NewCity(
         card, card_file, root_file, made.settings, fingerprint(root.signer.public)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayAnswers:
+    """What the operator of a further broker decides.
+
+    Attributes:
+        node: its id, such as `hoshino/broker-2`.
+        card: the city's card.
+        hosts: names and addresses under which it is reached; the first is told.
+        port: where it listens for links.
+        key_file: its master key; made if it is missing.
+        settings: further settings by dotted name.
+    """
+
+    node: NodeId
+    card: CityCard
+    hosts: tuple[str, ...] = ("localhost",)
+    port: int = 8443
+    key_file: Path
+    settings: tuple[tuple[str, object], ...] = ()
+
+
+def create_relay(
+    answers: RelayAnswers,
+    folder: Path,
+    *,
+    now_ms: int,
+    entropy: Callable[[int], bytes],
+) -> NewNode:
+    """Set up a further broker of a city in `folder`; the city then admits it.
+
+    Raises:
+        Misuse: the card is another city's, or of that very broker.
+    """
+    card, node = answers.card, answers.node
+    if card.city != node.city:
+        raise Misuse(f"this is the card of {card.city}")
+    if any(entry.partition("@")[0] == node for entry in card.brokers):
+        raise Misuse(f"{node} is a broker of the city already")
+    made = create(
+        Answers(
+            node=node,
+            title_ja=card.title.get("ja", ""),
+            title_en=card.title.get("en", ""),
+            roles=(Role.BROKER,),
+            suite=card.root_key().suite,
+            brokers=card.brokers,
+            key_file=answers.key_file,
+            hosts=answers.hosts,
+            settings=(
+                ("link.port", answers.port),
+                ("link.public_url", f"wss://{answers.hosts[0]}:{answers.port}/link"),
+                *answers.settings,
+            ),
+        ),
+        folder,
+        now_ms=now_ms,
+        entropy=entropy,
+    )
+    if not made.settings.root_key_file.exists():
+        write_root(made.settings.root_key_file, card.root_key())
+    return made
 
 
 def renew_city(

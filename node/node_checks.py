@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from node.city_brokers import city_brokers
 from node.core import Core
 from node.database import GroupDatabase, InlineDatabase
 from node.health import (
@@ -61,6 +62,29 @@ def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Ch
             "ブローカーへの接続を通じて自動で届きます。",
         )
 
+    async def brokers() -> Trouble | None:
+        missing = [b.node for b in city_brokers(core) if not b.linked]
+        if not missing:
+            return None
+        names = ", ".join(missing)
+        why = _last_errors(core, parts.node.city)
+        return Trouble(
+            f"No link with every broker of the city: {names}{why}.",
+            f"接続のない都市ブローカーがあります: {names}{why}。",
+            "It is dialed again by itself; check that it runs and can be reached.",
+            "自動で再接続します。稼働と到達性を確認してください。",
+        )
+
+    async def brief() -> Trouble | None:
+        if parts.relay is None or parts.relay.briefed_until > parts.now():
+            return None
+        return Trouble(
+            "This broker has no brief of its city's authority that holds.",
+            "都市の主ブローカーからの指示書がないか、期限切れです。",
+            "Restore the link to the city's authority; it sends one by itself.",
+            "主ブローカーへの接続を回復してください。指示書は自動で届きます。",
+        )
+
     async def neighbors() -> Trouble | None:
         cities = [
             agreement.body.other(parts.node.city).city
@@ -116,10 +140,15 @@ def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Ch
         _check("membership", Severity.ERROR, membership, "Membership", "会員証"),
         _check("broker-link", Severity.ERROR, broker_link, "Link to the city", "接続"),
         _check("trust-bundle", Severity.ERROR, trust, "Trust bundle", "信頼情報"),
+        _check(
+            "brokers", Severity.WARNING, brokers, "Brokers of the city", "ブローカー"
+        ),
         _check("outbox", Severity.WARNING, dead_letters, "Outbox", "送信箱"),
         _check("evidence", Severity.WARNING, evidence, "Evidence", "証拠"),
         _check("capture", Severity.WARNING, capture, "Capture is off", "記録機能"),
     ]
+    if parts.relay is not None:
+        checks.append(_check("brief", Severity.ERROR, brief, "Brief", "指示書"))
     if parts.broker is not None:
         checks.append(
             _check(

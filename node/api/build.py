@@ -54,6 +54,8 @@ def build_registry(core: Core, metrics: Metrics, checks: Checks) -> Registry:
     outbox.register(registry, core=core)
     evidence.register(registry, core=core)
     city.register_member(registry, core=core)
+    if parts.desk is not None:
+        city.register_broker(registry, core=core)
     if parts.city is not None:
         city.register_city(registry, core=core)
         city_keys.register_city_keys(registry, core=core)

@@ -209,6 +209,23 @@ def _removal(core: Core, node: NodeId, ends: int) -> Removal:
     )
 
 
+def register_broker(registry: Registry, *, core: Core) -> None:
+    """Describe what every broker offers its operator, authority or relay."""
+    parts = core.parts
+
+    @registry.route(
+        "POST",
+        "/v1/cities/{city}/unpin",
+        scope=Scope.ADMIN,
+        summary=("Forget the root key of a far city", "遠方都市の鍵の固定を解く"),
+        tag="agreements",
+        problems=("not-found",),
+    )
+    async def unpin(params: CityName) -> None:
+        if parts.desk is None or not parts.desk.unpin(params.city):
+            raise NotFound("no such city was introduced here")
+
+
 def register_city(registry: Registry, *, core: Core) -> None:
     """Describe what a broker offers the city's operators."""
     parts = core.parts
@@ -340,15 +357,3 @@ def register_city(registry: Registry, *, core: Core) -> None:
                 for e in entries
             ]
         )
-
-    @registry.route(
-        "POST",
-        "/v1/cities/{city}/unpin",
-        scope=Scope.ADMIN,
-        summary=("Forget the root key of a far city", "遠方都市の鍵の固定を解く"),
-        tag="agreements",
-        problems=("not-found",),
-    )
-    async def unpin(params: CityName) -> None:
-        if parts.city is None or not parts.city.unpin(params.city):
-            raise NotFound("no such city was introduced here")

@@ -7,6 +7,7 @@ from typing import Self
 
 from federation.routing import Preference, Route, RouteTable
 from node.api.registry import Registry
+from node.city_brokers import city_brokers
 from node.clients import Scope
 from node.core import Core
 from node.doctor import Doctor
@@ -32,6 +33,16 @@ class CityStatus(Request):
     city: str
     path: list[str]
     broker: str | None
+
+
+class BrokerStatus(Request):
+    """A broker of this node's own city; `nodes` are those linked with it."""
+
+    node: str
+    url: str
+    authority: bool
+    linked: bool
+    nodes: int | None
 
 
 class Waiting(Request):
@@ -84,6 +95,7 @@ class Status(Request):
     ready: bool
     status_max_age_s: int
     links: list[LinkStatus]
+    brokers: list[BrokerStatus]
     cities: list[CityStatus]
     outbox: list[Waiting]
     outcomes: dict[str, int]
@@ -194,6 +206,16 @@ def register(registry: Registry, *, core: Core, checks: Checks) -> None:
                     rtt_ms=link.counters.rtt_ms,
                 )
                 for link in core.links.links
+            ],
+            brokers=[
+                BrokerStatus(
+                    node=broker.node,
+                    url=broker.url,
+                    authority=broker.authority,
+                    linked=broker.linked,
+                    nodes=broker.nodes,
+                )
+                for broker in city_brokers(core)
             ],
             cities=_cities(core),
             outbox=[Waiting(destination=d, waiting=n) for d, n in waiting.items()],

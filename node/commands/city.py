@@ -17,14 +17,16 @@ from node.commands.api_client import NodeUnreachable
 from node.commands.ask import RootPassphraseFile, passphrase
 from node.commands.node_option import connect
 from node.commands.output import AsJson, columns, day, show
-from node.commands.typed import city_id, municipal_code, setting
+from node.commands.typed import city_id, municipal_code, node_id, setting
 from node.config_file import FILE_NAME
 from node.new_city import (
     BROKER_FOLDER,
     CARD_FILE,
     CityAnswers,
     NewCity,
+    RelayAnswers,
     create_city,
+    create_relay,
     renew_city,
 )
 from node.system import SystemClock, system_entropy
@@ -103,6 +105,65 @@ def create(
         "config_file": str(config),
     }
     show(document, _next_steps(made, config), as_json=as_json)
+
+
+@city.command("add-broker")
+def add_broker(
+    folder: Annotated[Path, typer.Argument(help="Its new folder. フォルダ。")],
+    city_card: Annotated[
+        Path, typer.Option(help="The city's card, or folder. 都市カード。")
+    ],
+    key_file: Annotated[
+        Path, typer.Option(help="Its master key; made if absent. 鍵ファイル。")
+    ],
+    host: Annotated[
+        list[str], typer.Option(help="Name or address; repeat it. ホスト名。")
+    ],
+    label: Annotated[
+        str, typer.Option(help="Its name within the city. 都市内の名前。")
+    ] = "broker-2",
+    port: Annotated[
+        int,
+        typer.Option(min=1, max=65535, help="Its port for links. リンクのポート。"),
+    ] = 8443,
+    further: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Setting, such as api.port=9000. 設定。"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set up a further broker, which carries on when another one is lost.
+
+    ブローカーを増設します(障害時に他のブローカーを引き継ぎます)。
+    """
+    found = _read(city_card)
+    answers = RelayAnswers(
+        node=node_id(f"{found.city}/{label}"),
+        card=found,
+        hosts=tuple(host),
+        port=port,
+        key_file=key_file,
+        settings=tuple(map(setting, further or [])),
+    )
+    now_ms = SystemClock().now_ms()
+    made = create_relay(answers, folder, now_ms=now_ms, entropy=system_entropy)
+    document = {
+        "node": made.settings.node.id,
+        "config_file": str(made.config_file),
+        "join_request": str(made.join_request),
+        "fingerprint": made.fingerprint,
+    }
+    text = (
+        f"✓ {made.settings.node.id} is set up. ブローカーを設定しました。\n"
+        f"  fingerprint: {made.fingerprint}\n"
+        "Next 次の手順:\n"
+        f"  1. at the city's first broker 既存のブローカーで:\n"
+        f"     machikura member admit {made.join_request} --role broker\n"
+        f"  2. machikura member accept membership.json --config {made.config_file}\n"
+        f"  3. machikura serve --config {made.config_file}\n"
+        "Members and other cities find it by themselves. 各ノードは自動で接続します。"
+    )
+    show(document, text, as_json=as_json)
 
 
 @city.command("renew")

@@ -271,6 +271,10 @@ class Cities:
             return f"hoshino/broker@wss://127.0.0.1:{self.cable.port}/link"
         return card.brokers[0]
 
+    def card(self, city: str) -> CityCard:
+        """Return what a city hands out."""
+        return self._made[city].card
+
     # ---------------------------------------------------------------- waiting
 
     async def answering(self, node: str, seconds: float = 60) -> None:
