@@ -261,7 +261,7 @@ class CityDesk:
             return  # A relay shows the newest bundle that it has; we have it.
         else:
             changed = self._siblings.hear(peer, link, notice)
-            if notice.url is not None and self._siblings.includes(peer):
+            if notice.url is not None:
                 changed = await self.note_broker(peer.node, notice.url) or changed
         if changed:
             self.changed()

@@ -123,6 +123,8 @@ class Siblings:
         Raises:
             ProtocolViolation: it does not verify.
         """
+        if not self.includes(peer):
+            raise Malformed("only brokers of a city tell each other who is linked")
         if notice.kind == "present":
             self._presence.hear(
                 peer,
@@ -149,6 +151,8 @@ class Siblings:
         Raises:
             ProtocolViolation: it is none, or does not verify.
         """
+        if not peer.is_broker:
+            raise Malformed("only neighbors announce routes")
         if notice.kind == "withdraw" and notice.origin is not None:
             if not self._routes.withdraw(peer.city, notice.origin):
                 return False

@@ -34,6 +34,7 @@ from federation.limits import Paced
 from federation.notice import MAX_NOTICE_BYTES, Notice
 from federation.outcome import LinkLost
 from federation.peers import Peer, Peers
+from federation.presence import Presence
 from federation.routing import RoutePolicy, RouteTable
 from federation.virtual import SeededEntropy
 from protocol.agreement import AgreementBody, Party, Terms
@@ -256,11 +257,14 @@ class BrokerNode(Node):
             agreed=partial(world.agreed, city.id),
             now_ms=self.clock.now_ms,
             entropy=world.entropy,
+            brokers=lambda: (f"{self.node}@wss://{self.node}",),
+            tokens=city.tokens.public.document,
         )
+        self.presence = Presence()
         self.broker = Broker(
             node=self.node,
             signer=self.signing,
-            opening=self.opening,
+            opening=city.tokens,
             membership=lambda: self.membership.token,
             peers=self.peers,
             routes=self.routes,
@@ -272,6 +276,7 @@ class BrokerNode(Node):
             sleep=self._delayed,
             observe=self.outcomes.append,
             member_behind=city.behind.get,
+            presence=self.presence,
         )
 
     async def _delayed(self, seconds: float) -> None:
@@ -331,6 +336,7 @@ class City:
         self.suite = suite
         self.root = world.signing(f"{name} root")
         self.operating = world.signing(f"{name} operating")
+        self.tokens = world.opening(f"{name} tokens")
         self.behind: dict[str, NodeId] = {}
         now = world.clock.now
         self.certificate = sign(
@@ -387,14 +393,14 @@ class City:
         return node
 
     def token(self, node: NodeId, *, consent: str = CONSENT, life_s: int = 600) -> str:
-        """Return a location token for a node, sealed to our broker."""
+        """Return a location token for a node, sealed to our brokers."""
         body = TokenBody(
             node=node,
             exp=self.world.clock.now + life_s,
             consent=consent,
             nonce=self.world.id(),
         )
-        return body.seal(self.id, self.broker.opening.public)
+        return body.seal(self.id, self.tokens.public)
 
 
 @dataclass
