@@ -378,9 +378,8 @@ class Broker:
         for found in beside:
             if found[0].node == peer.node:
                 continue
-            # It will stand in the chain as well, and counts for every agreement.
-            turned = relay.check_budget(envelope, self._limits.max_hops, further=1)
-            turned = turned or self._agreements(envelope, peer, self.city, further=1)
+            # It will stand in the chain too, and cannot see whom it came from.
+            turned = self._agreements(envelope, peer, self.city, further=1)
             if turned is not None:
                 return replace(turned, elsewhere=True)
             answer = await self._send(envelope, found, self.city)

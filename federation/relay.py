@@ -150,9 +150,9 @@ def check_times(
     return None
 
 
-def check_budget(envelope: Envelope, limit: int, further: int = 0) -> Turned | None:
+def check_budget(envelope: Envelope, limit: int) -> Turned | None:
     """Hold the exchange to its hop budget and to ours; one broker is one hop."""
-    carried = hop.count(envelope.hops) + 1 + further
+    carried = hop.count(envelope.hops) + 1
     allowed = min(envelope.header.hops, limit)
     if carried > allowed:
         return Turned("hop-budget-exhausted", f"{carried} of {allowed} brokers")

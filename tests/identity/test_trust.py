@@ -71,6 +71,7 @@ def bundle(
     now: int = NOW,
     life_s: int = 600,
     operating: str = "hoshino operating",
+    sequence: int = 0,
 ) -> str:
     """Return what the city of Hoshino tells its members."""
     return issue_bundle(
@@ -82,6 +83,7 @@ def bundle(
         life_s=life_s,
         now=now,
         entropy=Chance(),
+        sequence=sequence,
     ).token
 
 
@@ -352,6 +354,15 @@ def test_older_bundle_is_refused() -> None:
     with pytest.raises(Replayed):
         ours.accept_bundle(bundle(now=NOW - 30), NOW)
     assert ours.is_removed(NodeId("hoshino/clinic"))
+
+
+def test_older_bundle_of_the_same_second_is_refused() -> None:
+    """Bundles come over several brokers: the later one counts, whoever is quicker."""
+    ours = trust()
+    ours.accept_bundle(bundle(removed=(HOSHINO.node("former"),), sequence=2), NOW)
+    with pytest.raises(Replayed):
+        ours.accept_bundle(bundle(sequence=1), NOW)
+    assert ours.is_removed(HOSHINO.node("former"))
 
 
 def test_ended_bundle_is_no_source_of_trust() -> None:
