@@ -34,7 +34,11 @@ class WrongDigest(Misuse):
 
 
 class AttachmentDesk:
-    """Stores attachments and reads them."""
+    """Stores attachments and reads them.
+
+    Attributes:
+        files: where their content is.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class AttachmentDesk:
     ) -> None:
         """Take the parts."""
         self._attachments = attachments
-        self._files = files
+        self.files = files
         self._database = database
         self._aside = aside
         self._now_ms = now_ms
@@ -109,7 +113,7 @@ class AttachmentDesk:
         waiting = bytearray()
         try:
             writer = await self._aside(
-                partial(self._files.writer, upload.id, upload.key)
+                partial(self.files.writer, upload.id, upload.key)
             )
             async for piece in content:
                 waiting += piece
@@ -158,7 +162,7 @@ class AttachmentDesk:
     async def part(self, attachment: Attachment, span: Span) -> bytearray:
         """Return the content of a span; as `content`."""
         name, key = attachment.info.id, attachment.key
-        return await self._aside(partial(self._files.read, name, key, span))
+        return await self._aside(partial(self.files.read, name, key, span))
 
     async def delete(self, attachment: str) -> None:
         """Delete one.
@@ -181,7 +185,7 @@ class AttachmentDesk:
     async def _remove(self, name: str) -> bool:
         """Remove a file and forget it; a disk that fails is tried again later."""
         try:
-            await self._aside(partial(self._files.remove, name))
+            await self._aside(partial(self.files.remove, name))
         except OSError as error:
             _logger.warning("a discarded file stays for now: %s", error.strerror)
             return False
