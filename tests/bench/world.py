@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from aiohttp import BasicAuth, ClientSession, TCPConnector
+from aiohttp import ClientSession, TCPConnector, encode_basic_auth
 
 from identity.totp import code_at
 from node.commands.api_client import NodeProblem
@@ -228,13 +228,16 @@ class World(Cities):
             REQUESTER, "/v1/clients", {"id": "bench", "scopes": ["exchange:read"]}
         )
         form = {"grant_type": "client_credentials", "scope": "exchange:read"}
-        auth = BasicAuth("bench", client["secret"])
+        basic = encode_basic_auth("bench", client["secret"])
         async with (
-            ClientSession(auth=auth) as session,
+            ClientSession() as session,
             session.post(
                 f"{self.api_url(REQUESTER)}/oauth/token",
                 data=urlencode(form),
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                headers={
+                    "Authorization": basic,
+                    "Content-Type": "application/x-www-form-urlencoded",
+                },
             ) as answer,
         ):
             answer.raise_for_status()
