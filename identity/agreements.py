@@ -9,6 +9,8 @@ Rules:
     over another channel; the confirmed text comes in as an argument and must fit.
  3. A version is installed once. A newer one replaces it; one that was ended, or is
     older, never comes back, however often the file is sent.
+ 4. It ends before its day by the word of both cities, or of one with notice
+    (`protocol.ending`). Each city may stop serving it at its own brokers at any time.
 """
 
 from __future__ import annotations
@@ -16,21 +18,26 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from identity.chains import Chains
 from identity.errors import Conflict, NotFound
 from identity.root import fingerprint
 from identity.tables import agreements
 from protocol.agreement import Agreement, AgreementBody
+from protocol.ending import AGREEMENT_END, AgreementEnd, Ending, judge_ending
 from protocol.errors import Expired, Malformed, Misuse, WrongAudience
 from protocol.ids import CityId
+from protocol.signature import Received
 from protocol.suites import Signer, VerifyingKey
 
 PROPOSED = "proposed"
 RECEIVED = "received"
 INSTALLED = "installed"
 ENDED = "ended"
+_MAX_ENDING_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,15 @@ class Entry:
         agreement: the text and its signatures.
         state: `proposed` by us, `received`, `installed`, or `ended`.
         fingerprint: of the other city's root key, to be read over the phone.
+        ends: when it ends, perhaps before the day in its text.
+        ending: the words that say so, as they came.
     """
 
     agreement: Agreement
     state: str
     fingerprint: str
+    ends: int = 0
+    ending: bytes | None = None
 
 
 class AgreementStore:
@@ -57,6 +68,8 @@ class AgreementStore:
         city: CityId,
         root: VerifyingKey,
         is_own_root: Callable[[VerifyingKey], bool] | None = None,
+        chains: Chains | None = None,
+        skew_s: int = 10,
     ) -> None:
         """Take our city and its public root key.
 
@@ -64,7 +77,11 @@ class AgreementStore:
             city: ours.
             root: its root key.
             is_own_root: whether a key is our root now, or was before it was followed.
+            chains: which roots have followed those in the texts.
+            skew_s: how far two clocks may differ.
         """
+        self._chains = chains or Chains(skew_s=skew_s)
+        self._skew_s = skew_s
         self._city = city
         self._is_own_root = is_own_root or root.__eq__
 
@@ -141,6 +158,7 @@ class AgreementStore:
         self._check(body, now)
         if not agreement.complete:
             raise Malformed("the agreement lacks a signature")
+        present: Entry | None = None
         for row in connection.execute(
             select(agreements).where(agreements.c.id == body.id)
         ).all():
@@ -149,6 +167,10 @@ class AgreementStore:
                 raise Conflict("this version of the agreement was ended")
             if row.state == INSTALLED and row.version > body.version:
                 raise Conflict("a newer version of the agreement is installed")
+            if row.state == INSTALLED and row.version == body.version:
+                present = self._row_entry(row)
+        if present is not None:
+            return present  # With the end that it may have been given.
         connection.execute(
             delete(agreements).where(
                 agreements.c.id == body.id, agreements.c.version == body.version
@@ -156,10 +178,53 @@ class AgreementStore:
         )
         return self._insert(connection, agreement, INSTALLED, now)
 
-    def end(
+    def end(self, connection: Connection, ending: bytes, *, now: int) -> Entry:
+        """Take the words by which an agreement ends before its day.
+
+        Args:
+            connection: transaction of the caller.
+            ending: one city's word, or both (JSON).
+            now: seconds since 1970.
+
+        Returns:
+            The agreement with its new end.
+
+        Raises:
+            NotFound: no such agreement is installed.
+            Conflict: it ends sooner already.
+            OneSided: one city alone, with too little notice.
+            ProtocolViolation: any other fault.
+        """
+        words = Ending.decode(ending, _MAX_ENDING_BYTES)
+        named = Received.parse(words.words[0], AGREEMENT_END).peek(AgreementEnd)
+        entry = self.find(connection, named.agreement, state=INSTALLED)
+        body = entry.agreement.body
+        at = judge_ending(
+            words,
+            body,
+            lambda city, known, root: self._chains.accepts(city, known, root, now),
+            self._chains.root_named,
+            now,
+            self._skew_s,
+        )
+        if entry.ending is not None and entry.ends <= at:
+            if entry.ending == ending:
+                return entry
+            raise Conflict("the agreement ends sooner already")
+        of_id = agreements.c.id == body.id
+        connection.execute(
+            update(agreements)
+            .where(of_id, agreements.c.version <= body.version)
+            .values(ends=at, ending=ending, changed=now)
+        )
+        return self.find(connection, body.id, state=INSTALLED)
+
+    def stop(
         self, connection: Connection, agreement_id: str, *, now: int
     ) -> tuple[Entry, ...]:
-        """End an agreement in all its versions, at once and for good.
+        """Stop serving an agreement here, in all its versions, at once and for good.
+
+        The other city need not agree: each may narrow what its own brokers carry.
 
         Raises:
             NotFound: nothing to end.
@@ -178,10 +243,7 @@ class AgreementStore:
     def entries(self, connection: Connection) -> tuple[Entry, ...]:
         """Return everything kept, by id and version."""
         query = select(agreements).order_by(agreements.c.id, agreements.c.version)
-        return tuple(
-            self._entry(Agreement.parse(row.wire), row.state)
-            for row in connection.execute(query)
-        )
+        return tuple(self._row_entry(row) for row in connection.execute(query))
 
     def find(self, connection: Connection, agreement_id: str, *, state: str) -> Entry:
         """Return the newest version of an agreement in one state.
@@ -199,12 +261,22 @@ class AgreementStore:
 
         A version that starts later leaves the one before in force until then.
         """
-        newest: dict[CityId, Agreement] = {}
+        present: dict[str, Entry] = {}
         for entry in self.entries(connection):
-            agreement, body = entry.agreement, entry.agreement.body
-            if entry.state != INSTALLED or not agreement.in_force(now):
+            started = entry.agreement.body.starts <= now
+            if entry.state == ENDED or (entry.state == INSTALLED and started):
+                # By id and version: a newer one has taken the older one's place for
+                # good, also after it has ended.
+                present[entry.agreement.body.id] = entry
+        newest: dict[CityId, Agreement] = {}
+        for entry in present.values():
+            agreement = entry.agreement
+            if entry.ends != agreement.body.ends:
+                sooner = agreement.body.model_copy(update={"ends": entry.ends})
+                agreement = agreement.model_copy(update={"body": sooner})
+            if entry.state == ENDED or not agreement.in_force(now):
                 continue
-            other = body.other(self._city).city
+            other = agreement.body.other(self._city).city
             held = newest.get(other)
             if held is None or _rank(held) < _rank(agreement):
                 newest[other] = agreement
@@ -238,11 +310,20 @@ class AgreementStore:
                 changed=now,
             )
         )
-        return self._entry(agreement, state)
+        return self._entry(agreement, state, body.ends, None)
 
-    def _entry(self, agreement: Agreement, state: str) -> Entry:
+    def _row_entry(self, row: Row[Any]) -> Entry:
+        agreement = Agreement.parse(row.wire)
+        ends = agreement.body.ends if row.ends is None else row.ends
+        sooner = min(ends, agreement.body.ends)
+        return self._entry(agreement, row.state, sooner, row.ending)
+
+    def _entry(
+        self, agreement: Agreement, state: str, ends: int, ending: bytes | None
+    ) -> Entry:
         other = agreement.body.other(self._city)
-        return Entry(agreement, state, fingerprint(other.root_key()))
+        root = self._chains.follow(other.city, other.root_key())
+        return Entry(agreement, state, fingerprint(root), ends, ending)
 
 
 def _rank(agreement: Agreement) -> tuple[int, int]:

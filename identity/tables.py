@@ -100,6 +100,9 @@ agreements = Table(
     Column("state", String(16), nullable=False),
     Column("wire", LargeBinary, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    # Where it ends before its day: when, and the words that say so.
+    Column("ends", BigInteger),
+    Column("ending", LargeBinary),
     PrimaryKeyConstraint("id", "version"),
 )
 

@@ -36,7 +36,7 @@ from node.roles.waits import WaitsDesk
 from protocol.ids import NodeId
 
 _DAY_S = 86_400
-_STAND_IN_S = _DAY_S
+STAND_IN_S = _DAY_S
 """How long a city goes on without its authority: life of bundles, briefs, announcements
 (`protocol.route.MAX_LIFE_S` bounds it)."""
 
@@ -220,7 +220,7 @@ def _add_authority(b: Builder, common: _Common) -> None:
         agreed=b.agreed,
         now_ms=b.now_ms,
         entropy=entropy,
-        life_s=_STAND_IN_S,
+        life_s=STAND_IN_S,
         brokers=lambda: desk.brokers(),
         tokens=tokens,
     )
@@ -251,13 +251,13 @@ def _add_authority(b: Builder, common: _Common) -> None:
             tokens=shared,
             now_ms=b.now_ms,
             entropy=entropy,
-            life_s=_STAND_IN_S,
+            life_s=STAND_IN_S,
         ),
         tokens=tokens,
         database=b.database,
         now_ms=b.now_ms,
         entropy=entropy,
-        bundle_life_s=_STAND_IN_S,
+        bundle_life_s=STAND_IN_S,
     )
     desk.changes = CityChanges(
         city=b.node.city,

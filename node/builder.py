@@ -184,7 +184,11 @@ class Builder:
             trust=trust,
             standing=self.standing,
             agreements=AgreementStore(
-                city=self.node.city, root=trust.root, is_own_root=trust.is_own_root
+                city=self.node.city,
+                root=trust.root,
+                is_own_root=trust.is_own_root,
+                chains=trust.chains,
+                skew_s=self.skew_s,
             ),
             peers=self.peers,
             exchanges=exchanges,

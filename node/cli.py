@@ -198,7 +198,10 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
         "Examine this node, and the way to a peer. ノードと経路を診断します。",
         _doctor,
     ),
-    "city": ("Found a city, renew it, show its card. 都市の設置と更新。", _city),
+    "city": (
+        "Found a city, change its keys, show its card. 都市の設置と鍵の更新。",
+        _city,
+    ),
     "member": ("Join a city, admit nodes, remove them. 加入と除名。", _member),
     "federate": ("Agreements with other cities. 都市間の協定。", _federate),
     "routes": (

@@ -67,7 +67,7 @@ class Core:
         self._configured: set[NodeId] = set()
         self._told: dict[NodeId, str] = {}
         parts.found_brokers = self._found_brokers
-        parts.agreements_changed = self.dial_neighbors
+        parts.agreements_changed = self._agreements_changed
         parts.soon = self._once
         self._cut: frozenset[str] = frozenset()
 
@@ -116,6 +116,32 @@ class Core:
             other = agreement.body.other(self.parts.node.city)
             for entry in other.links:
                 self._dial(entry, default=f"{other.city}/broker")
+
+    def _agreements_changed(self) -> None:
+        """Do what follows: dial new neighbors, leave those without an agreement."""
+        self.dial_neighbors()
+        parts = self.parts
+        if parts.routes is not None:
+            for neighbor in parts.routes.neighbors():
+                if neighbor not in parts.trust.agreements:
+                    parts.routes.drop(neighbor)
+        for link in list(self.links.links):
+            city = _peer_of(link).city
+            if city != parts.node.city and city not in parts.trust.agreements:
+                _logger.warning("link to %s ended: no agreement", link.peer.node)
+                link.end()
+        for node in [n for n in self._told if n.city != parts.node.city]:
+            if node.city not in parts.trust.agreements:
+                self._told.pop(node)
+                self._configured.discard(node)
+                self._once(self.dialer.remove(node))
+
+    async def agreements_installed(self) -> None:
+        """Let a change of an agreement take effect at once."""
+        await self.parts.take_agreements()
+        self.dial_neighbors()
+        if self.parts.city is not None:
+            self.parts.city.changed()
 
     def _dial(self, entry: str, default: str = "") -> None:
         """Keep a link to `NODE@URL`; without a node it is our city's `broker`."""

@@ -23,6 +23,8 @@ from protocol.signature import Received, SingleKey, typ_of
 from protocol.suites import Signer, VerifyingKey
 
 KIND = "agreement"
+NOTICE_DAYS = 30
+"""Where the text does not say how long before its end one city alone must say so."""
 _MAX_BYTES = 64 * 1024
 
 
@@ -111,7 +113,11 @@ def _common(one: tuple[N, ...], other: tuple[N, ...]) -> tuple[N, ...]:
 
 
 class AgreementBody(Document):
-    """The text both roots sign."""
+    """The text both roots sign.
+
+    Attributes:
+        notice_days: one city alone may end it so many days after it has said so.
+    """
 
     id: ShortText
     version: Annotated[int, Field(ge=1)] = 1
@@ -121,6 +127,13 @@ class AgreementBody(Document):
     b_to_a: Terms
     starts: Seconds
     ends: Seconds
+    notice_days: Annotated[int, Field(ge=0, le=3650)] | None = None
+
+    @property
+    def notice_s(self) -> int:
+        """How long before it ends one city alone must say so, in seconds."""
+        days = NOTICE_DAYS if self.notice_days is None else self.notice_days
+        return days * 86_400
 
     def other(self, city: CityId) -> Party:
         """Return the party that `city` agreed with."""

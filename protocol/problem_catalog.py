@@ -218,6 +218,13 @@ CATALOG: dict[str, Entry] = {
         "Ask the city to admit the node: `machikura member`.",
         "都市に加入を申請してください(`machikura member`)。",
     ),
+    "needs-both-cities": Entry(
+        403,
+        "One city alone may not do this",
+        "一方の都市だけでは変更できません",
+        "Let both cities sign it, or give the notice that was agreed.",
+        "両都市の署名を得るか、合意した予告期間を置いてください。",
+    ),
     "key-revoked": Entry(
         403,
         "The city has revoked this key",

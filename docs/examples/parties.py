@@ -29,6 +29,7 @@ from protocol.consent import (
     Ticket,
     Withdrawal,
 )
+from protocol.ending import AGREEMENT_END, AgreementEnd
 from protocol.ids import CityId, DatasetTypeName, NodeId, PurposeName, uuid7
 from protocol.location import LOCATION_GRANT, LocationGrant
 from protocol.membership import (
@@ -296,12 +297,19 @@ def trust_documents() -> dict[str, str]:
         key=signing("hoshino root 2").public.jwk,
         until=NOW + 30 * DAY,
     )
+    word = AgreementEnd(
+        **claims(HOSHINO, YAMANAMI, 19, 400 * DAY),
+        agreement="hoshino-yamanami-1",
+        version=1,
+        at=NOW + 60 * DAY,
+    )
     documents: dict[str, tuple[str, str, Claims]] = {
         "join-request": (PHARMACY, "join-request", join),
         "key-change": (PHARMACY, KEY_CHANGE, change),
         "revocations": ("hoshino operating", REVOCATIONS, revoked),
         "operating-request": (NEXT_OPERATING, OPERATING_REQUEST, wanted),
         "root-succession": ("hoshino root", ROOT_SUCCESSION, succession),
+        "agreement-end": ("hoshino root", AGREEMENT_END, word),
         "trust-bundle": ("hoshino operating", TRUST_BUNDLE, bundle),
         "brief": ("hoshino operating", BRIEF, brief),
         "member-key": ("yamanami operating", MEMBER_KEY, member_key()),

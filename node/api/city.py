@@ -11,9 +11,11 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
+from identity.agreements import Entry
 from identity.city import Allowance
 from identity.errors import NotFound
 from node.api.registry import Registry
+from node.assemble_broker import STAND_IN_S
 from node.clients import Scope
 from node.core import Core
 from protocol.errors import Misuse
@@ -122,8 +124,35 @@ class Standing(Request):
     ends: int
 
 
+class AgreementName(Request):
+    """Which agreement."""
+
+    agreement: ShortText
+
+
+class CityRemoval(Request):
+    """Since when another city is refused, and where it may still be accepted.
+
+    Attributes:
+        refused_since: at our brokers, and wherever the word has arrived.
+        accepted_until: when the last trust bundle ends that may still name it.
+        told_members: members of our city that were told just now.
+        untold_members: members without a link, that are told when they link.
+        still_reached_through: neighbors that still lead to it, with transit; what they
+            carry is judged by the agreements with them.
+    """
+
+    city: str
+    agreement: str
+    refused_since: int
+    accepted_until: int
+    told_members: list[str]
+    untold_members: list[str]
+    still_reached_through: list[str]
+
+
 class AgreementEntry(Request):
-    """An agreement or proposal."""
+    """An agreement or proposal; `ends` may be before the day in its text."""
 
     id: str
     version: int
@@ -132,6 +161,7 @@ class AgreementEntry(Request):
     fingerprint: str
     starts: int
     ends: int
+    ends_early: bool = False
 
 
 class AgreementList(Request):
@@ -180,6 +210,47 @@ def register_member(registry: Registry, *, core: Core) -> None:
         return _own_keys(core)
 
 
+def _entry(core: Core, entry: Entry) -> AgreementEntry:
+    body = entry.agreement.body
+    return AgreementEntry(
+        id=body.id,
+        version=body.version,
+        city=body.other(core.parts.node.city).city,
+        state=entry.state,
+        fingerprint=entry.fingerprint,
+        starts=body.starts,
+        ends=entry.ends,
+        ends_early=entry.ends != body.ends,
+    )
+
+
+def _city_removal(core: Core, entry: Entry) -> CityRemoval:
+    parts, now = core.parts, core.parts.now()
+    city = entry.agreement.body.other(parts.node.city).city
+    told, untold = _members_by_link(core)
+    ways = () if parts.routes is None else parts.routes.ways(city)
+    return CityRemoval(
+        city=city,
+        agreement=entry.agreement.body.id,
+        refused_since=now,
+        accepted_until=now + STAND_IN_S,
+        told_members=sorted(told),
+        untold_members=sorted(untold),
+        still_reached_through=sorted({way.neighbor for way in ways}),
+    )
+
+
+def _members_by_link(core: Core) -> tuple[set[NodeId], set[NodeId]]:
+    """Return the members of our city that are linked with us, and the others."""
+    parts = core.parts
+    linked = {peer.node for peer, _ in parts.peers.all()}
+    register = (
+        () if parts.authority is None else parts.database.read(parts.authority.members)
+    )
+    members = {m.node for m in register if m.removed is None} - {parts.node}
+    return members & linked, members - linked
+
+
 def _own_keys(core: Core) -> OwnKeys:
     shown = core.parts.standing.membership()
     present = KeyState(kid=thumbprint(shown.key), since=shown.since, until=None)
@@ -193,19 +264,15 @@ def _own_keys(core: Core) -> OwnKeys:
 
 def _removal(core: Core, node: NodeId, ends: int) -> Removal:
     parts, now = core.parts, core.parts.now()
-    linked = {peer.node for peer, _ in parts.peers.all()}
-    ours = {node for node in linked if node.city == parts.node.city}
-    register = (
-        () if parts.authority is None else parts.database.read(parts.authority.members)
-    )
-    members = {m.node for m in register if m.removed is None} - {node, parts.node}
+    told, untold = _members_by_link(core)
+    neighbors = {peer.city for peer, _ in parts.peers.all()} - {parts.node.city}
     return Removal(
         node=node,
         refused_since=now,
         accepted_until=max(now, ends),
-        told_members=sorted(members & ours),
-        told_cities=sorted({n.city for n in linked - ours}),
-        untold_members=sorted(members - ours),
+        told_members=sorted(told - {node}),
+        told_cities=sorted(neighbors),
+        untold_members=sorted(untold - {node}),
     )
 
 
@@ -319,20 +386,43 @@ def register_city(registry: Registry, *, core: Core) -> None:
         entry = await parts.database.write(
             lambda c: parts.agreements.install(c, wire.strip(), now=parts.now())
         )
-        await parts.take_agreements()
-        core.dial_neighbors()
-        if parts.city is not None:
-            parts.city.changed()
-        body = entry.agreement.body
-        return AgreementEntry(
-            id=body.id,
-            version=body.version,
-            city=body.other(parts.node.city).city,
-            state=entry.state,
-            fingerprint=entry.fingerprint,
-            starts=body.starts,
-            ends=body.ends,
+        await core.agreements_installed()
+        return _entry(core, entry)
+
+    @registry.route(
+        "POST",
+        "/v1/agreements/endings",
+        scope=Scope.ADMIN,
+        status=201,
+        summary=("End an agreement before its day", "協定の早期終了"),
+        tag="agreements",
+        returns=AgreementEntry,
+        problems=("bad-signature", "conflict", "needs-both-cities", "not-found"),
+    )
+    async def end(request: web.Request) -> AgreementEntry:
+        wire = await request.read()
+        if len(wire) > _MAX_AGREEMENT_BYTES:
+            raise Misuse("an ending is smaller than that")
+        entry = await parts.database.write(
+            lambda c: parts.agreements.end(c, wire.strip(), now=parts.now())
         )
+        await core.agreements_installed()
+        return _entry(core, entry)
+
+    @registry.route(
+        "DELETE",
+        "/v1/agreements/{agreement}",
+        scope=Scope.ADMIN,
+        summary=("Stop serving an agreement here, at once", "協定の即時停止(自都市側)"),
+        tag="agreements",
+        problems=("not-found",),
+    )
+    async def stop(params: AgreementName) -> CityRemoval:
+        stopped = await parts.database.write(
+            lambda c: parts.agreements.stop(c, params.agreement, now=parts.now())
+        )
+        await core.agreements_installed()
+        return _city_removal(core, stopped[0])
 
     @registry.route(
         "GET",
@@ -343,17 +433,4 @@ def register_city(registry: Registry, *, core: Core) -> None:
     )
     async def agreements() -> AgreementList:
         entries = parts.database.read(parts.agreements.entries)
-        return AgreementList(
-            agreements=[
-                AgreementEntry(
-                    id=e.agreement.body.id,
-                    version=e.agreement.body.version,
-                    city=e.agreement.body.other(parts.node.city).city,
-                    state=e.state,
-                    fingerprint=e.fingerprint,
-                    starts=e.agreement.body.starts,
-                    ends=e.agreement.body.ends,
-                )
-                for e in entries
-            ]
-        )
+        return AgreementList(agreements=[_entry(core, e) for e in entries])

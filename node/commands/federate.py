@@ -18,7 +18,7 @@ import typer
 from identity.root import RootKey, fingerprint, open_root
 from node import federating
 from node.city_root import CityCard
-from node.commands import agreement_text, files
+from node.commands import agreement_text, federate_changes, files
 from node.commands.ask import RootPassphraseFile, Yes, agree, passphrase
 from node.commands.node_option import DEFAULT_CONFIG, ConfigFile, SocketPath, connect
 from node.commands.output import AsJson, columns, day, show
@@ -136,6 +136,8 @@ def install(
     両都市が署名した協定を登録します(ブローカーで実行)。
     """
     wire = files.read(file, _MAX_BYTES).strip()
+    if federate_changes.install_ending(wire, config, socket, as_json=as_json):
+        return
     entry = connect(config, socket).upload(PATH, wire, media="application/json")
     text = (
         f"✓ Agreement with {entry['city']}, until {day(entry['ends'])}. "
@@ -214,5 +216,6 @@ def _show(agreement: Agreement, out: Path, todo: str, as_json: bool) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Add the group."""
+    federate_changes.add_to(federate)
     words = "Agreements with other cities. 都市間の協定。"
     app.add_typer(federate, name="federate", help=words)

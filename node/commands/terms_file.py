@@ -2,6 +2,7 @@
 """What two cities may ask of each other, as the proposing city's operator writes it.
 
     days = 365              # how long the agreement holds
+    notice_days = 30        # one city alone ends it so many days after it says so
 
     [we_may]                # what we may ask of, or through, the other city
     dataset_types = ["*"]   # names, or "*" for any
@@ -62,6 +63,7 @@ _EVERYTHING = _Direction(
 
 class _File(Request):
     days: Annotated[int, Field(ge=1, le=3650)] = DAYS
+    notice_days: Annotated[int, Field(ge=0, le=3650)] | None = None
     we_may: _Direction = _EVERYTHING
     they_may: _Direction = _EVERYTHING
 
@@ -80,4 +82,9 @@ def read_deal(text: str = "") -> Deal:
         raise Misuse(f"terms: {place}: {fault['msg']}") from error
     except (ValueError, TypeError) as error:
         raise Misuse("terms: not valid TOML") from error
-    return Deal(file.we_may.terms(), file.they_may.terms(), file.days)
+    return Deal(
+        file.we_may.terms(),
+        file.they_may.terms(),
+        file.days,
+        notice_days=file.notice_days,
+    )

@@ -212,7 +212,7 @@ def test_version_that_starts_later_leaves_the_present_one_in_force(
 def test_ended_agreement_is_out_of_force_at_once(connection: Connection) -> None:
     """The kill switch."""
     store().install(connection, complete(), now=NOW)
-    (ended,) = store().end(connection, "hoshino-minato-1", now=NOW)
+    (ended,) = store().stop(connection, "hoshino-minato-1", now=NOW)
     assert ended.state == ENDED
     assert store().in_force(connection, now=NOW) == ()
 
@@ -220,7 +220,7 @@ def test_ended_agreement_is_out_of_force_at_once(connection: Connection) -> None
 def test_ended_agreement_does_not_come_back(connection: Connection) -> None:
     """Replay: the file still has both signatures."""
     store().install(connection, complete(), now=NOW)
-    store().end(connection, "hoshino-minato-1", now=NOW)
+    store().stop(connection, "hoshino-minato-1", now=NOW)
     with pytest.raises(Conflict, match="ended"):
         store().install(connection, complete(), now=NOW)
     store().install(connection, complete(version=2), now=NOW)
@@ -248,6 +248,6 @@ def test_ending_or_signing_what_is_not_there_is_refused(
 ) -> None:
     """The operator reads that nothing happened."""
     with pytest.raises(NotFound):
-        store().end(connection, "x", now=NOW)
+        store().stop(connection, "x", now=NOW)
     with pytest.raises(NotFound):
         store().countersign(connection, "x", HOSHINO.root, confirmed="", now=NOW)
