@@ -42,7 +42,7 @@ def _filled(path: str) -> str:
         values["id"] = RECORD
     elif path.startswith("/v1/outbox"):
         values["id"] = "1"
-    return path.format(account="nobody", **values)
+    return path.format(account="nobody", agreement="none", **values)
 
 
 def _send(
