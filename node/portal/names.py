@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from node.parts import Parts
 from node.portal.texts import Language
+from protocol.dataset import DatasetType
 from protocol.ids import NodeId
 from vault.errors import UnknownDatasetType
 
@@ -49,6 +50,12 @@ class Names:
             return purpose
         found = next((p for name, p in purposes.items() if name == purpose), None)
         return purpose if found is None else _in(found.title, language, purpose)
+
+    def field(self, dataset: DatasetType, name: str, language: Language) -> str:
+        """Return a field's name: its title in Japanese, its description in English."""
+        members = dataset.json_schema.get("properties", {}).get(name, {})
+        words = members.get("title" if language == "ja" else "description")
+        return words if isinstance(words, str) else name
 
 
 def _in(title: Mapping[str, str], language: Language, otherwise: str) -> str:

@@ -17,6 +17,7 @@ from node.logs import TRACE_ID
 from node.parts import Parts
 from node.portal.consents import ConsentPages
 from node.portal.data import data_view
+from node.portal.giving import GivingPages
 from node.portal.links import LinkPages
 from node.portal.names import Names
 from node.portal.pages import HEADERS, HERE, Pages, language_of
@@ -58,6 +59,7 @@ class Portal:
     def routes(self) -> list[web.AbstractRouteDef]:
         """Return every route, the style sheet's too."""
         consents = ConsentPages(self._desk, self._names, self._pages, self._parts)
+        giving = GivingPages(self._desk, self._names, self._pages, self._parts)
         links = LinkPages(self._desk, self._names, self._pages)
         under = f"{PATH}/{{lang:ja|en}}"
         one, end = f"{under}/consents/{{id}}", f"{under}/links/{{city}}/{{label}}"
@@ -70,6 +72,9 @@ class Portal:
             web.post(f"{under}/sign-out", self._form(self._sign_out)),
             web.get(f"{under}/data", self._page(self._data)),
             web.get(f"{under}/consents", self._page(consents.all)),
+            web.get(f"{under}/consents/new", self._page(giving.choose)),
+            web.post(f"{under}/consents/new/text", self._form(giving.preview)),
+            web.post(f"{under}/consents/new", self._form(giving.give)),
             web.get(one, self._page(consents.one)),
             web.get(f"{one}/withdraw", self._page(consents.ask)),
             web.post(f"{one}/withdraw", self._form(consents.withdraw)),

@@ -133,6 +133,53 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "done-stopped": ("stopped", "停止した"),
     "done-deleted": ("deleted", "消去した"),
     "done-kept": ("kept on a legal basis", "法的根拠により保存"),
+    "give": ("Give a consent", "同意する"),
+    "give-intro": (
+        "Say whose copy of your data may go to whom. Nothing is decided on this page.",
+        "どの組織のデータを誰に渡すかを選びます。このページではまだ決まりません。",
+    ),
+    "give-level": (
+        "For this you have to sign in with the code of your authenticator app as well.",
+        "同意するには、認証アプリのコードも使ってサインインしてください。",
+    ),
+    "recipient-id": (
+        "Who shall get it: id, such as minato/clinic",
+        "渡す相手のID(例: minato/clinic)",
+    ),
+    "next": ("Next", "次へ"),
+    "purposes": ("For what", "何のために"),
+    "needs": ("Needs: {fields}", "必要な項目: {fields}"),
+    "how-long": ("How long", "いつまで"),
+    "period-month": ("one month", "1か月"),
+    "period-half-year": ("half a year", "半年"),
+    "period-year": ("one year", "1年"),
+    "period-none": ("until I withdraw it", "撤回するまで"),
+    "special": (
+        "This is special-care personal data: the law asks for an end.",
+        "要配慮個人情報です。法律により、期限が必要です。",
+    ),
+    "hide": (
+        "The recipient must not learn which organization holds it.",
+        "どの組織のデータかを、渡す相手に知らせない。",
+    ),
+    "see-text": ("See the text", "文面を見る"),
+    "read-text": (
+        "Please read this. It is what you agree to, word for word.",
+        "よく読んでください。これが同意する文面そのものです。",
+    ),
+    "text-changed": (
+        "The text has changed in the meantime. This is the new one.",
+        "文面が変わりました。こちらが新しい文面です。",
+    ),
+    "may-withdraw": (
+        "You can withdraw at any time; within {seconds} seconds it stops everywhere.",
+        "いつでも撤回できます。{seconds}秒以内にすべて止まります。",
+    ),
+    "agree": ("I agree", "同意します"),
+    "done-give": (
+        "You have given this consent. Everybody in it is told.",
+        "同意しました。書かれた全員に知らせます。",
+    ),
     "links-intro": (
         "Organizations that know you. To add one, make a code and show it there.",
         "あなたを知っている組織です。増やすときは、コードを作って窓口で見せます。",

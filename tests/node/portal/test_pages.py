@@ -375,3 +375,102 @@ def test_page_that_is_not_there_is_a_page(hanako: Resident) -> None:
     shown = hanako.browser.get("/portal/ja/consents/none")
     assert shown.status == 404
     assert "どうすればよいか" in shown.html
+
+
+# ------------------------------------------------------------------ giving a consent
+
+NEW = "/portal/en/consents/new"
+CHOICE = f"?holder={NODE}&dataset_type=health.checkup&recipient=hoshino/market"
+TERMS = {
+    "holder": NODE,
+    "recipient": "hoshino/market",
+    "dataset_type": "health.checkup",
+    "purposes": "treatment",
+    "period": "year",
+    "hidden": "",
+}
+
+
+def _text(browser: Browser, **changes: str) -> Shown:
+    return browser.submit("/portal/en/links", f"{NEW}/text", **{**TERMS, **changes})
+
+
+def _hidden(shown: Shown) -> dict[str, str]:
+    """Return the hidden fields of the form that says yes."""
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', shown.html))
+
+
+def test_consent_is_given_word_for_word_as_it_was_shown(taro: Resident) -> None:
+    """Choose, read the text, say yes: the signed consent names that text's digest."""
+    browser = taro.browser
+    assert "health.checkup" in browser.get(NEW).html
+    terms = browser.get(NEW + CHOICE)
+    assert "special-care personal data" in terms.html
+    assert "until I withdraw it" not in terms.html  # The law asks for an end.
+    shown = _text(browser)
+    fields = _hidden(shown)
+    given = browser.send(NEW, None, **fields)
+    assert given.status == 303, given.html
+    page = browser.get(given.headers["Location"])
+    assert "You have given this consent." in page.html
+    text = re.search(r"<pre>(.*?)</pre>", shown.html, re.DOTALL)
+    assert text
+    assert text[1] in page.html
+    session = {"Authorization": f"Session {browser.cookie}"}
+    listed = taro.browser.node.call("GET", "/v1/me/consents", headers=session).document
+    assert listed["consents"][-1]["notice_digest"] == fields["notice"]
+
+
+def test_consent_with_another_text_than_shown_is_not_given(taro: Resident) -> None:
+    """A field changed behind the text, or a page left open for long."""
+    fields = _hidden(_text(taro.browser))
+    later = str(int(fields["starts"]) - 7200)
+    for changes in ({"recipient": "hoshino/transit"}, {"starts": later}):
+        shown = taro.browser.send(NEW, None, **{**fields, **changes})
+        assert shown.status == 200
+        assert "The text has changed in the meantime." in shown.html
+    assert taro.browser.get("/portal/en/consents").html.count("<article") == 1
+
+
+def test_consent_needs_both_factors(node: Served) -> None:
+    """Who signed in by password alone may look and withdraw."""
+    account = {"login": "jiro", "password": PASSWORD, "name": "jiro"}
+    assert node.call("POST", "/v1/residents", account, operator=True).status == 201
+    browser = Browser(node)
+    browser.send("/portal/en/sign-in", login="jiro", password=PASSWORD)
+    shown = _text(browser)
+    assert "authenticator app as well" in shown.html
+    refused = browser.send(NEW, None, **_hidden(shown))
+    assert refused.status == 403
+    assert "What to do" in refused.html
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purposes": ""},
+        {"purposes": "marketing-by-hand"},
+        {"period": "for-ever"},
+        {"period": "none"},
+        {"recipient": "everybody"},
+        {"dataset_type": "health.secrets"},
+        {"dataset_type": "nothing"},
+    ],
+)
+def test_consent_that_makes_no_sense_is_explained(
+    taro: Resident, changes: dict[str, str]
+) -> None:
+    """No text is shown, or the law's limit is named when it would be signed."""
+    shown = _text(taro.browser, **changes)
+    if shown.status == 200:
+        shown = taro.browser.send(NEW, None, **_hidden(shown))
+    assert 400 <= shown.status < 500
+    assert "What to do" in shown.html
+    assert taro.browser.get("/portal/en/consents").html.count("<article") == 1
+
+
+def test_missing_fields_are_explained(taro: Resident) -> None:
+    """A form of somebody's own making."""
+    for path in (NEW, f"{NEW}/text"):
+        shown = taro.browser.submit("/portal/en/links", path, holder=NODE)
+        assert 400 <= shown.status < 500, path

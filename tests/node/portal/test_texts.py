@@ -13,7 +13,7 @@ SOURCES = [
     for folder, kind in ((HERE / "templates", "*.html"), (HERE, "*.py"))
     for path in folder.glob(kind)
 ]
-FAMILIES = ("state-", "status-", "done-")
+FAMILIES = ("state-", "status-", "done-", "period-")
 """Texts whose names are put together from a value."""
 
 
