@@ -37,7 +37,6 @@ from protocol import hop
 from protocol.answer import AnswerEnvelope, AnswerType, prepend_hop
 from protocol.envelope import Envelope, RoutingHeader
 from protocol.errors import CannotOpen, MachikuraError, Malformed
-from protocol.hop import HopRecord
 from protocol.ids import CityId, NodeId
 from protocol.location import Opener, TokenBody, open_token
 from protocol.membership import Role
@@ -81,6 +80,10 @@ class _Unclear(Turned):
     """What we cannot tell, and the authority of our city perhaps can."""
 
 
+def _not_noted(line: bytes, at_ms: int, sender: NodeId, member: NodeId | None) -> None:
+    """Stand in where nobody keeps hop records."""
+
+
 class Broker:
     """One broker process of a city."""
 
@@ -100,6 +103,7 @@ class Broker:
         limits: BrokerLimits,
         observe: Callable[[str], None] = lambda code: None,
         tap: Callable[[bytes], None] = lambda opened: None,
+        noted: Callable[[bytes, int, NodeId, NodeId | None], None] = _not_noted,
         member_behind: Callable[[str], NodeId | None] | None = None,
         presence: Presence | None = None,
         authority: Callable[[], NodeId | None] = lambda: None,
@@ -122,6 +126,8 @@ class Broker:
             now_ms: clock.
             limits: bounds.
             observe: told the outcome of each exchange, for metrics.
+            noted: given each hop record that we add, its time, the sender, and the
+                member that we hand over to, None for another broker.
             tap: given every opened token, to show what a broker could learn.
             member_behind: whose a member key of our city is. With it, a request under
                 a member key goes there, whomever its token names: anybody can make
@@ -146,6 +152,7 @@ class Broker:
         self._limits = limits
         self._observe = observe
         self._tap = tap
+        self._noted = noted
         self._member_behind = member_behind
         self._presence = presence or Presence()
         self._authority = authority
@@ -334,7 +341,7 @@ class Broker:
         if isinstance(node, Turned):
             return node
         if node == self._node:
-            line = hop.line(self._record(envelope, "member", "forward"))
+            line = self._line(envelope, "member", "forward", node)
             carried, until_ms = (
                 envelope.with_line(line).pack(),
                 self._patience(envelope),
@@ -455,7 +462,7 @@ class Broker:
         self, envelope: Envelope, found: tuple[Peer, Carrier], to: str
     ) -> bytes | Turned:
         peer, link = found
-        line = hop.line(self._record(envelope, to, "forward"))
+        line = self._line(envelope, to, "forward", peer.node)
         carried = envelope.with_line(line).pack()
         deadline_ms = self._patience(envelope)
         silent = "the holder" if to == "member" else str(peer.node)
@@ -499,17 +506,23 @@ class Broker:
         code = _known(parts.payload[:64].decode("ascii", "replace"))
         return self._problem(envelope, ProblemBody(code=code), b"")
 
-    def _record(self, envelope: Envelope, to: str, decision: str) -> HopRecord:
-        return relay.hop_record(
+    def _line(
+        self, envelope: Envelope, to: str, decision: str, next_node: NodeId | None
+    ) -> bytes:
+        """Return our hop record for this envelope, which we shall have to prove."""
+        record = relay.hop_record(
             envelope,
             by=self._node,
             goes_to=to,
             now_ms=self._now_ms(),
             decision=decision,
         )
+        line = hop.line(record)
+        member = next_node if to == hop.MEMBER else None
+        self._noted(line, record.at_ms, envelope.header.sender, member)
+        return line
 
     def _refuse(self, envelope: Envelope, turned: Turned) -> bytes:
-        record = self._record(envelope, envelope.header.to.city, turned.code)
         body = ProblemBody(
             code=turned.code,
             detail=turned.detail[:512],
@@ -517,7 +530,10 @@ class Broker:
         )
         # In a loop we stand in the chain already, and nobody may stand there twice.
         stands = f'"by":"{self._node}"'.encode() in envelope.hops
-        return self._problem(envelope, body, b"" if stands else hop.line(record))
+        if stands:
+            return self._problem(envelope, body, b"")
+        line = self._line(envelope, envelope.header.to.city, turned.code, None)
+        return self._problem(envelope, body, line)
 
     def _problem(self, envelope: Envelope, body: ProblemBody, hops: bytes) -> bytes:
         now = self._now_ms() // 1000

@@ -146,6 +146,8 @@ class Refused:
 R = TypeVar("R")
 _ABOUT_DATA = {"read": Kind.READ, "fetch": Kind.READ, "push": Kind.PUSH}
 Send = Callable[[bytes, int], Awaitable[bytes]]
+Routed = Callable[[bool, RoutingHeader, str, bytes], None]
+"""Takes whether we asked, the header, its digest, and the hop records as they came."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ class Endpoint:
         observe: told the kind and outcome of each exchange, for metrics.
         tap: given what was opened, to show what a party could learn.
         heard: told who has sent us a request that verifies.
+        routed: given the hop records of each exchange, once they are checked.
     """
 
     node: NodeId
@@ -205,6 +208,7 @@ class Endpoint:
     observe: Callable[[str, str], None] = lambda op, code: None
     tap: Callable[[bytes], None] = lambda opened: None
     heard: Callable[[NodeId], None] = lambda sender: None
+    routed: Routed = lambda asked, header, request, hops: None
     _replies: Replies = field(init=False)
     _offers: Offers = field(init=False)
     _sessions: Sessions = field(init=False)
@@ -350,6 +354,7 @@ class Endpoint:
         hops = hop.parse(parts.hops, envelope.digest)
         if parts.type is AnswerType.PROBLEM:
             refusal = self._broker_problem(parts.payload, envelope)
+            self.routed(True, envelope.header, envelope.digest, parts.hops)
             took = self.now_ms() - started
             return Refused(refusal, envelope.header.id, hops, took)
         binding = unb64url(envelope.digest)
@@ -370,6 +375,8 @@ class Endpoint:
             raise WrongAudience("the answer is to another request")
         if body.hops != digest_of(parts.hops):
             raise Malformed("the hop records are not those that reached the other end")
+        hop.check_route(hops, self.node.city, envelope.header.to.city)
+        self.routed(True, envelope.header, envelope.digest, parts.hops)
         took = self.now_ms() - started
         if body.problem is not None:
             problem = body.problem
@@ -477,6 +484,8 @@ class Endpoint:
         if kept is not None:
             self._offers.keep(envelope, secret.opening, kept)
         hops = hop.parse(envelope.hops, envelope.digest)
+        hop.check_route(hops, header.sender.city, self.node.city)
+        self.routed(False, header, envelope.digest, envelope.hops)
         asked = Asked(
             header,
             body.query,

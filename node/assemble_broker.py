@@ -26,6 +26,7 @@ from identity.member_keys import MemberKeys
 from identity.operating_keys import OperatingKeys
 from node.builder import Builder
 from node.city_change import CityChanges
+from node.evidence.hops import HopDesk
 from node.keys import IDENTITY, OPERATING, TOKENS, has_operating
 from node.limits import RateLimit
 from node.roles.briefs import Briefs
@@ -144,7 +145,19 @@ def _broker(b: Builder, common: _Common) -> Broker:
         presence=common.presence,
         authority=(lambda: None) if relay is None else relay.authority,
         keep_wait=parts.waits.keep,
+        noted=_hops(b).note,
     )
+
+
+def _hops(b: Builder) -> HopDesk:
+    """Return who signs and proves our hop records."""
+    journal = b.evidence.journal
+    desk = HopDesk(journal=journal, routes=b.route_store, ask=b.ways.ask)
+    journal.hops = desk.newest
+    b.evidence.besides.insert(0, desk.make)
+    b.exchanges.on(desk.handlers())
+    b.parts.hops = desk
+    return desk
 
 
 def _waits(b: Builder) -> WaitsDesk:

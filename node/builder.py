@@ -12,6 +12,7 @@ from federation.evidence_store import EvidenceStore
 from federation.exchange import Endpoint, ExchangeLimits, MemberSecret
 from federation.outbox import Outbox, OutboxLimits
 from federation.peers import Peer, Peers
+from federation.route_store import RouteStore
 from federation.way_out import WayOut
 from identity.agreements import AgreementStore
 from identity.errors import NotAMember
@@ -26,6 +27,7 @@ from node.dial_state import DialState
 from node.evidence.alarms import Alarms
 from node.evidence.desk import EvidenceDesk
 from node.evidence.parties import EvidenceLimits, Journal
+from node.evidence.routes import RouteDesk
 from node.fetcher import Fetcher
 from node.freshening import Freshener
 from node.keys import INDEX, VAULT, node_keys
@@ -176,6 +178,7 @@ class Builder:
             ),
         )
         self.evidence = self._evidence()
+        self.ways = self._ways()
         self.parts = Parts(
             settings=settings,
             world=world,
@@ -199,6 +202,7 @@ class Builder:
             deliveries=self.deliveries,
             outbox=self.outbox,
             evidence=self.evidence,
+            ways=self.ways,
             dial_state=DialState(self.database),
             link_identity=NodeLinkIdentity(
                 node=self.node,
@@ -266,6 +270,21 @@ class Builder:
             alarms=alarms,
         )
         return EvidenceDesk(journal)
+
+    def _ways(self) -> RouteDesk:
+        box = Box(self.keys.secret(VAULT))
+        self.route_store = RouteStore(box=box, entropy=self.world.entropy)
+        ways = RouteDesk(
+            journal=self.evidence.journal,
+            routes=self.route_store,
+            exchanges=self.exchanges,
+            addressbook=self.addressbook,
+            entropy=self.world.entropy,
+            share=self.settings.evidence.audit_share,
+        )
+        self.exchanges.routed = ways.note
+        self.evidence.besides.append(ways.make)
+        return ways
 
     # -------------------------------------------------------------- what links need
 

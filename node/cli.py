@@ -177,6 +177,12 @@ def _reconcile(app: typer.Typer) -> None:
     reconcile.add_to(app)
 
 
+def _route_proof(app: typer.Typer) -> None:
+    from node.commands import route_proof
+
+    route_proof.add_to(app)
+
+
 def _outbox(app: typer.Typer) -> None:
     from node.commands import outbox
 
@@ -261,6 +267,10 @@ COMMANDS: dict[str, tuple[str, Callable[[typer.Typer], None]]] = {
     "reconcile": (
         "Compare our journal with a neighbor's. 交換履歴を突合します。",
         _reconcile,
+    ),
+    "route-proof": (
+        "Prove the route of an exchange. 交換の経路を証明します。",
+        _route_proof,
     ),
     "outbox": ("Messages that wait or were refused. 未配送メッセージ。", _outbox),
     "simulate": (

@@ -88,6 +88,7 @@ class Core:
         if parts.callbacks is not None:
             self._run(parts.callbacks.run())
         self._run(parts.evidence.run())
+        self._run(parts.ways.run())
         self._every(renewal_s, self._renew, first=False)
         self._every(600, self._housekeeping, first=False)
         if parts.desk is not None:

@@ -27,6 +27,8 @@ from node.database import Database
 from node.deliveries import Deliveries
 from node.dial_state import DialState
 from node.evidence.desk import EvidenceDesk
+from node.evidence.hops import HopDesk
+from node.evidence.routes import RouteDesk
 from node.fetcher import Fetcher
 from node.links import NodeLinkIdentity
 from node.locator import Locator
@@ -73,6 +75,7 @@ class Parts:
     deliveries: Deliveries
     outbox: Outbox
     evidence: EvidenceDesk
+    ways: RouteDesk
     dial_state: DialState
     link_identity: NodeLinkIdentity
     member: MemberDesk
@@ -86,6 +89,7 @@ class Parts:
     relay: RelayDesk | None = None
     presence: Presence | None = None
     broker: Broker | None = None
+    hops: HopDesk | None = None
     holder: HolderDesk | None = None
     recipient: RecipientDesk | None = None
     provider: ProviderDesk | None = None
@@ -115,6 +119,8 @@ class Parts:
         now_ms = self.world.clock.now_ms()
         self.standing.load(self.now())
         await self.evidence.load()
+        if self.hops is not None:
+            self.hops.load()
         if self.desk is not None:
             self.desk.load()
         await self.take_agreements()
@@ -190,6 +196,7 @@ class Parts:
         """Delete what has ended: retention, messages, nameless keys, sessions."""
         now = self.now()
         await self.evidence.purge()
+        await self.ways.purge()
         await self.database.bulk(lambda c: self.vault.retention.purge(c, now))
         await self.database.write(self.outbox.purge)
         await self.attachments.tidy()

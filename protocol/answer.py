@@ -40,6 +40,7 @@ from protocol.model import (
 )
 from protocol.problem import ProblemBody
 from protocol.request import ConsentPackage, Token, WireRecord
+from protocol.route_proof import HopProof
 from protocol.stream import Span
 
 ANSWER = "answer"
@@ -191,6 +192,13 @@ class KeyOwners(Document):
     more: bool = False
 
 
+class HopProofs(Document):
+    """What brokers say of their hop records, in the order of the chain."""
+
+    op: Literal["hop-proofs"] = "hop-proofs"
+    proofs: Annotated[tuple[HopProof, ...], Field(max_length=MAX_HOPS)]
+
+
 Result: TypeAlias = Annotated[
     ReadResult
     | Segment
@@ -203,6 +211,7 @@ Result: TypeAlias = Annotated[
     | LinkGranted
     | KeyOwners
     | Package
+    | HopProofs
     | Taken,
     Field(discriminator="op"),
 ]

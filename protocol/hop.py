@@ -9,16 +9,21 @@ are framed one per line, canonical JSON.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from protocol.errors import Malformed, TooLarge
-from protocol.ids import NodeId
+from protocol.ids import CityId, NodeId
 from protocol.model import Digest, Document, Millis, ShortText
 from protocol.signature import digest_of
 
 MAX_HOPS = 16
+FORWARD = "forward"
+"""Decision of a broker that hands on."""
+MEMBER = "member"
+"""In place of the next city: a node of the broker's own, which is not named."""
 
 
 class HopRecord(Document):
@@ -91,6 +96,32 @@ def parse(hops: bytes, header_digest: str) -> tuple[HopRecord, ...]:
     if len({r.by for r in records}) != len(records):
         raise Malformed("a broker stands twice in the chain")
     return tuple(records)
+
+
+def check_route(records: Sequence[HopRecord], start: CityId, end: CityId) -> None:
+    """Hold the records of a delivered exchange to each other: who handed on to whom.
+
+    A chain can be made anew by its last writer. What it cannot do is to leave out the
+    city of the sender, or a city that the record before names as next.
+
+    Args:
+        records: the chain, checked by `parse`. None at all leads nowhere, and is for
+            the caller to judge: two ends may be linked without a broker.
+        start: the sender's city.
+        end: the receiver's city.
+
+    Raises:
+        Malformed: a record is missing, out of place, or of a broker that refused.
+    """
+    place: str = start
+    for record in records:
+        if record.by.city != place or record.decision != FORWARD:
+            raise Malformed("the hop records do not follow each other")
+        place = record.next
+    if not records:
+        return
+    if place not in (MEMBER, end) or records[-1].by.city != end:
+        raise Malformed("the hop records do not lead from sender to receiver")
 
 
 HopCount = Annotated[int, Field(ge=1, le=MAX_HOPS)]

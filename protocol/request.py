@@ -20,7 +20,7 @@ from protocol.attachment import MAX_ATTACHMENTS, AttachmentInfo, Size
 from protocol.errors import Malformed
 from protocol.ids import AttachmentId, DatasetTypeName, ExchangeId, NodeId, RecordId
 from protocol.membership import Credentials
-from protocol.model import Document, Millis, Seconds, ShortText
+from protocol.model import Digest, Document, Millis, Seconds, ShortText
 from protocol.pseudonym import Handle, Locator
 from protocol.sealed import RESPONSE_KEY_BYTES, PublicSealingKey
 
@@ -306,6 +306,22 @@ class MemberKeysQuery(Document):
     after: Millis
 
 
+class HopProofQuery(Document):
+    """Ask a broker to prove its hop record of an exchange (`protocol.route_proof`).
+
+    Attributes:
+        request: digest of the routing header.
+        chain: all hop records, as they travel.
+        all: ask the brokers before it as well. The receiver of an exchange asks so,
+            and only its own broker: no other may learn who the receiver is.
+    """
+
+    op: Literal["hop-proof"] = "hop-proof"
+    request: Digest
+    chain: Annotated[str, Field(max_length=16 * 1024)]
+    all: bool = False
+
+
 class Ping(Document):
     """A canary exchange: proves the whole way, carries nothing."""
 
@@ -332,6 +348,7 @@ Query: TypeAlias = Annotated[
     | TakenQuery
     | MemberKeysQuery
     | NodeBack
+    | HopProofQuery
     | Ping,
     Field(discriminator="op"),
 ]

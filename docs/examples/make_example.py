@@ -59,6 +59,7 @@ from docs.examples.parties import (
 from federation import frames
 from federation.handshake import DialerHandshake, ListenerHandshake, PeerIdentity
 from federation.versions import Abilities
+from protocol import hop, merkle
 from protocol.answer import ANSWER, AnswerBody, AnswerEnvelope, AnswerType, ReadResult
 from protocol.canonical import b64url, unb64url
 from protocol.consent import open_ticket
@@ -75,9 +76,11 @@ from protocol.hop import HopRecord, append, last_digest
 from protocol.ids import ExchangeId, RecordId, uuid7
 from protocol.location import TokenBody, open_token
 from protocol.membership import Credentials, DataClass, Role
+from protocol.model import ANYONE
 from protocol.problem import PROBLEM, ProblemBody, SignedProblem
 from protocol.pseudonym import blind_record_serial, handle, locator
 from protocol.request import Body, Read, Warrant, WireRecord
+from protocol.route_proof import HOP_BATCH, HOP_WORD, HopBatch, HopWord, leaf_of
 from protocol.sealed import seal_answer
 from protocol.session import AskerSession, HolderSession
 from protocol.signature import digest_of, sign
@@ -331,9 +334,39 @@ def evidence() -> dict[str, str]:
         from_ms=NOW * 1000,
         to_ms=NOW * 1000 + 5_000,
     )
+    record = HopRecord(
+        by=NEAR,
+        next=YAMANAMI,
+        at_ms=NOW * 1000,
+        decision="forward",
+        prev=digest_of(b"a routing header"),
+    )
+    line, second = hop.line(record), hashlib.sha256(b"another line").digest()
+    hops = HopBatch(
+        **{**claims(NEAR, ANYONE, 16, LIFE_S), "jti": f"{stream}.0"},
+        stream=stream,
+        seq=0,
+        count=2,
+        root=b64url(merkle.root([leaf_of(line), second])),
+        from_ms=NOW * 1000,
+        to_ms=NOW * 1000 + 5_000,
+    )
+    batch = sign(signing(NEAR), HOP_BATCH, hops).token
+    word = HopWord(
+        **claims(NEAR, PHARMACY, 17, LIFE_S),
+        request=record.prev,
+        record=digest_of(line),
+        says="proven",
+        batch=batch,
+        index=0,
+        path=(b64url(merkle.leaf_hash(second)),),
+    )
     return {
         "link batch (JWS)": sign(signing(PHARMACY), LINK_BATCH, body).token,
         "leaf (hex)": leaf.hex(),
+        "hop record": line.decode(),
+        "hop batch (JWS)": batch,
+        "hop word (JWS)": sign(signing(NEAR), HOP_WORD, word).token,
     }
 
 

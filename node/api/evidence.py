@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from node.api.registry import Registry
 from node.clients import Scope
 from node.core import Core
-from node.evidence.reconcile import DIFFERENCES, Reconciler, Verdict
-from protocol.ids import NodeId
+from node.evidence.reconcile import DIFFERENCES, Compared, Reconciler
+from node.evidence.routes import ProvenRoute
+from protocol.ids import ExchangeId, NodeId
 from protocol.model import Millis, Request
+from protocol.route_proof import Verdict
 from vault.errors import NotFound
 
 _MOST_LINES = 10_000
@@ -92,7 +94,7 @@ class ReconcileLine(Request):
     exchange: str
     asked: bool
     at_ms: int
-    verdict: Verdict
+    verdict: Compared
     ours: str | None
     theirs: str | None
     adopted: bool
@@ -113,6 +115,46 @@ class ReconcileResult(Request):
     faults: list[str]
     truncated: bool
     lines: list[ReconcileLine]
+
+
+class ProvenHop(Request):
+    """One broker on the way; `code` tells why it has not proven its record."""
+
+    by: str
+    next: str
+    at_ms: int
+    decision: str
+    verdict: Verdict
+    code: str
+
+
+class ProvenWay(Request):
+    """The route of an exchange in which we took part.
+
+    `proofs` are the brokers' signed words with what verifies them, for third parties.
+    """
+
+    exchange: str
+    asked: bool
+    at_ms: int
+    request: str
+    checked_ms: int | None
+    verdict: Verdict
+    hops: list[ProvenHop]
+    chain: str
+    proofs: list[dict[str, Any]]
+
+
+class ProvenWays(Request):
+    """One entry for each role in which we took part."""
+
+    routes: list[ProvenWay]
+
+
+class WhichExchange(Request):
+    """Which exchange."""
+
+    exchange: ExchangeId
 
 
 def register(registry: Registry, *, core: Core) -> None:
@@ -199,6 +241,38 @@ def register(registry: Registry, *, core: Core) -> None:
         return AlarmProof(id=params.id, statements=found.decode().split("\n"))
 
     @registry.route(
+        "GET",
+        "/v1/evidence/routes/{exchange}",
+        scope=Scope.STATUS_READ,
+        summary=("The route of an exchange, as proven so far", "交換の経路と証明"),
+        tag="evidence",
+        problems=("not-found",),
+    )
+    async def route_of(params: WhichExchange) -> ProvenWays:
+        found = parts.ways.shown(params.exchange)
+        if not found:
+            raise NotFound("no route of that exchange is kept here")
+        return ProvenWays(routes=[_way(one) for one in found])
+
+    @registry.route(
+        "POST",
+        "/v1/evidence/routes/{exchange}/prove",
+        scope=Scope.ADMIN,
+        summary=("Let the brokers of an exchange prove its route", "経路の証明の取得"),
+        tag="evidence",
+        problems=("not-found",),
+    )
+    async def prove(params: WhichExchange) -> ProvenWays:
+        await parts.ways.make()
+        found = [
+            await parts.ways.prove(params.exchange, one.kept.asked)
+            for one in parts.ways.shown(params.exchange)
+        ]
+        if not found:
+            raise NotFound("no route of that exchange is kept here")
+        return ProvenWays(routes=[_way(one) for one in found if one is not None])
+
+    @registry.route(
         "POST",
         "/v1/evidence/reconcile",
         scope=Scope.ADMIN,
@@ -210,7 +284,7 @@ def register(registry: Registry, *, core: Core) -> None:
         found = await Reconciler(journal).reconcile(
             body.peer, body.since_ms, body.until_ms
         )
-        counts = {str(verdict): 0 for verdict in Verdict}
+        counts = {str(verdict): 0 for verdict in Compared}
         for line in found.lines:
             counts[line.verdict] += 1
         wanted = [
@@ -239,3 +313,30 @@ def register(registry: Registry, *, core: Core) -> None:
                 for line in wanted[:_MOST_LINES]
             ],
         )
+
+
+def _way(proven: ProvenRoute) -> ProvenWay:
+    kept = proven.kept
+    return ProvenWay(
+        exchange=kept.exchange,
+        asked=kept.asked,
+        at_ms=kept.at_ms,
+        request=kept.request,
+        checked_ms=kept.checked_ms,
+        verdict=proven.worst,
+        hops=[
+            ProvenHop(
+                by=one.record.by,
+                next=one.record.next,
+                at_ms=one.record.at_ms,
+                decision=one.record.decision,
+                verdict=one.verdict,
+                code="" if one.proof is None else one.proof.code,
+            )
+            for one in proven.hops
+        ],
+        chain=kept.chain,
+        proofs=[
+            proof.model_dump(mode="json", exclude_none=True) for proof in kept.proofs
+        ],
+    )

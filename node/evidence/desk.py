@@ -36,10 +36,15 @@ class EvidenceDesk:
     """The evidence of one node."""
 
     def __init__(self, journal: Journal) -> None:
-        """Take the journal; nothing moves before `load` and `run`."""
+        """Take the journal; nothing moves before `load` and `run`.
+
+        `besides` are written in the same rhythm, before the batches: hop records and
+        routes.
+        """
         self.journal = journal
         self._outgoing = Outgoing(journal)
         self._incoming = Incoming(journal)
+        self.besides: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def store(self) -> EvidenceStore:
@@ -73,12 +78,21 @@ class EvidenceDesk:
 
     async def flush(self) -> None:
         """Make batches of what was noted, keep them, send them, look at the time."""
+        await self._write_besides()
         parties = self.journal.parties.items()
         busy = [(peer, party) for peer, party in parties if not party.idle]
         await asyncio.gather(*(self._flush(peer, party) for peer, party in busy))
 
+    async def _write_besides(self) -> None:
+        for write in self.besides:
+            try:
+                await write()
+            except MachikuraError as error:
+                _logger.warning("hop records or routes not kept: %s", error.slug)
+
     async def finish(self) -> None:
         """Keep what is noted, at an orderly end; it is sent on the next link."""
+        await self._write_besides()
         try:
             for peer, party in self.journal.parties.items():
                 async with party.lock:

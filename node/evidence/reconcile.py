@@ -40,7 +40,7 @@ _MAX_PAGE_BYTES = 16 << 20
 _AROUND_MS = 300_000
 
 
-class Verdict(StrEnum):
+class Compared(StrEnum):
     """What two journals say of one exchange."""
 
     MATCH = "match"
@@ -57,7 +57,7 @@ class Verdict(StrEnum):
     """The peer signed it, we have not."""
 
 
-DIFFERENCES = frozenset({Verdict.ALTERED, Verdict.ONLY_OURS, Verdict.ONLY_THEIRS})
+DIFFERENCES = frozenset({Compared.ALTERED, Compared.ONLY_OURS, Compared.ONLY_THEIRS})
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Line:
     exchange: str
     asked: bool
     at_ms: int
-    verdict: Verdict
+    verdict: Compared
     ours: str | None
     theirs: str | None
     adopted: bool
@@ -253,13 +253,13 @@ class Reconciler:
         young = self._journal.now_ms() - 3_000 * self._journal.limits.batch_s
         if own is not None and other is not None:
             asker = own.leaf if own.leaf.asked else other.leaf
-            verdict = Verdict.IN_DOUBT if asker.answer == NOTHING else Verdict.MATCH
+            verdict = Compared.IN_DOUBT if asker.answer == NOTHING else Compared.MATCH
             if not fits(own.leaf, other.leaf):
-                verdict = Verdict.ALTERED
+                verdict = Compared.ALTERED
         elif one.at_ms > young:
-            verdict = Verdict.WAITING
+            verdict = Compared.WAITING
         else:
-            verdict = Verdict.ONLY_THEIRS if own is None else Verdict.ONLY_OURS
+            verdict = Compared.ONLY_THEIRS if own is None else Compared.ONLY_OURS
         return Line(
             exchange=one.leaf.id,
             asked=key[0],

@@ -60,6 +60,7 @@ RESULTS: dict[str, dict[str, Any]] = {
         "owners": [{"kid": "A" * 43, "node": HOLDER, "ends": 1, "number": 1}]
     },
     "taken": {"taken": True},
+    "hop-proofs": {"proofs": [{"broker": HOLDER, "code": "timeout"}]},
     "done": {},
     "acknowledged": {"acknowledgement": "a.b.c"},
     "token": {"token": "a.b.c"},

@@ -8,11 +8,13 @@ from protocol.hop import (
     MAX_HOPS,
     HopRecord,
     append,
+    check_route,
     count,
     last_digest,
     last_record,
     parse,
 )
+from protocol.ids import CityId, NodeId
 from protocol.signature import digest_of
 from tests.protocol.exchanges import hop_chain
 
@@ -130,3 +132,54 @@ def test_append_leaves_earlier_records_alone() -> None:
     """Nothing is re-serialized on the way."""
     record = last_record(chain())
     assert append(chain(), record) == chain() + record.encode() + b"\n"
+
+
+def _route(*steps: tuple[str, str], decision: str = "forward") -> list[HopRecord]:
+    return [
+        HopRecord(
+            by=NodeId(f"{city}/broker"),
+            next=following,
+            at_ms=1,
+            decision=decision,
+            prev="A" * 43,
+        )
+        for city, following in steps
+    ]
+
+
+HOSHINO, MINATO, YAMANAMI = CityId("hoshino"), CityId("minato"), CityId("yamanami")
+WHOLE = (("hoshino", "minato"), ("minato", "yamanami"), ("yamanami", "member"))
+
+
+def test_route_from_sender_to_receiver_passes() -> None:
+    """Over three cities, within one, and by a second broker of the last."""
+    check_route(_route(*WHOLE), HOSHINO, YAMANAMI)
+    check_route(_route(("hoshino", "member")), HOSHINO, HOSHINO)
+    check_route([], HOSHINO, HOSHINO)
+    beside = _route(*WHOLE[:2], ("yamanami", "yamanami"))
+    check_route(beside, HOSHINO, YAMANAMI)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        WHOLE[1:],
+        WHOLE[:2],
+        (WHOLE[0], WHOLE[2]),
+        (WHOLE[1], WHOLE[0], WHOLE[2]),
+        (*WHOLE, ("yamanami", "member")),
+    ],
+    ids=["first", "last", "between", "order", "twice"],
+)
+def test_route_with_a_record_missing_or_out_of_place_is_refused(
+    steps: tuple[tuple[str, str], ...],
+) -> None:
+    """Attack: a last broker that makes the chain before it anew."""
+    with pytest.raises(Malformed):
+        check_route(_route(*steps), HOSHINO, YAMANAMI)
+
+
+def test_broker_that_refused_has_handed_nothing_on() -> None:
+    """Attack: take a refusal for a record of the way."""
+    with pytest.raises(Malformed):
+        check_route(_route(*WHOLE, decision="no-route"), HOSHINO, YAMANAMI)

@@ -17,7 +17,7 @@ runs the code that the HTTP interface calls, one layer below it.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -247,6 +247,7 @@ def play(
     build: Callable[[Town], Awaitable[None]] | None = None,
     limit_s: float = 40 * DAY_S,
     wait_for_all: bool = True,
+    evidence: Mapping[str, float] | None = None,
     **trust: int,
 ) -> T:
     """Play a story in a fresh town, on virtual time.
@@ -259,12 +260,13 @@ def play(
         build: founds other cities than the usual three.
         limit_s: virtual seconds after which the world is taken to hang.
         wait_for_all: start the story only when every node knows every city.
+        evidence: settings of the table `evidence`, for all nodes.
         trust: settings of the table `trust`, for all nodes.
     """
 
     async def world(network: Network) -> T:
         with tempfile.TemporaryDirectory(dir=_folder()) as folder:
-            town = Town(Federation(network, Path(folder), suite, trust))
+            town = Town(Federation(network, Path(folder), suite, trust, evidence))
             try:
                 await (town.build() if build is None else build(town))
                 await town.federation.start()
