@@ -317,7 +317,7 @@ class Broker:
                 return answer
             self._observe("path-lost")
             lost = answer
-            if answer.code != "peer-unreachable":
+            if answer.code != "peer-unreachable" or answer.silent:
                 break
         return await self._hand_over(envelope, peer, beside) or lost
 
@@ -474,9 +474,14 @@ class Broker:
             answer = await link.request(carried, deadline_ms=deadline_ms)
         except DeadlinePassed:
             return Turned("timeout", f"{silent} was silent")
-        except LinkLost:
+        except LinkLost as lost:
             detail = f"the link to {silent} was lost"
-            return Turned("peer-unreachable", detail, elsewhere=True)
+            return Turned(
+                "peer-unreachable",
+                detail,
+                elsewhere=True,
+                silent=lost.reason == "silent",
+            )
         except LinkProblem as problem:
             detail, retry_after_ms = f"link to {silent}", problem.retry_after_ms
             busy = problem.slug == "overloaded"

@@ -267,6 +267,9 @@ class LinkHub:
         """Takes a link that has ended out of the table and tells the observers."""
         links = self._links[link.peer.node]
         links.remove(link)
+        if reason == "silent":
+            for other in links:
+                other.doubt()
         if not links:
             del self._links[link.peer.node]
         for _, on_down in self._observers:

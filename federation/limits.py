@@ -30,6 +30,8 @@ class LinkLimits:
     """Seconds without a byte of a peer that owes an answer: then it is pinged, and lost
     when as many more pass in silence. A path that went dead is found before the
     requests on it have run out of time."""
+    doubt_s: float = 1.0
+    """Seconds to answer a ping after another link to the same peer went silent."""
     close_grace_s: float = 1.0
     """Seconds that closing waits, each, for the last packet and for handlers."""
 

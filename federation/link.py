@@ -208,6 +208,13 @@ class Link:
         size = self._admit(payload)
         self._writer.send(NOTICE, self._open_stream(), payload, size)
 
+    def doubt(self) -> None:
+        """Pings at once, since another link to this peer has gone silent."""
+        if self._lost is None:
+            self._ping(self._loop.time())
+            doubted = self._beats
+            self._loop.call_later(self._limits.doubt_s, self._resolve, doubted)
+
     def end(self) -> None:
         """Ends the link for both sides; what is queued is still sent."""
         self._lose("closed")
@@ -417,6 +424,11 @@ class Link:
             self._lose("silent")
             return
         self._beat_timer = self._loop.call_later(self._tick_s, self._beat)
+
+    def _resolve(self, doubted: int) -> None:
+        """Ends the link if the ping of a doubt was not answered."""
+        if self._pinged_at is not None and self._beats == doubted:
+            self._lose("silent")
 
     def _ping(self, now: float) -> None:
         self._beats += 1

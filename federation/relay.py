@@ -33,12 +33,15 @@ class Turned:
         detail: this case.
         retry_after_ms: when asking again may help.
         elsewhere: whether another path may do better.
+        silent: the peer has not answered its link's ping; another link to it would not
+            do better.
     """
 
     code: str
     detail: str = ""
     retry_after_ms: int | None = None
     elsewhere: bool = False
+    silent: bool = False
 
 
 Agreed = Callable[[CityId], AgreementBody | None]

@@ -116,7 +116,11 @@ class Core:
         for agreement in self.parts.agreements_in_force():
             other = agreement.body.other(self.parts.node.city)
             for entry in other.links:
-                self._dial(entry, default=f"{other.city}/broker")
+                # A city speaks for its own brokers: in another's name it would put
+                # itself in the place of a neighbor that we dial.
+                name = entry.rpartition("@")[0].partition("/")[0]
+                if name in ("", other.city):
+                    self._dial(entry, default=f"{other.city}/broker")
 
     def _agreements_changed(self) -> None:
         """Do what follows: dial new neighbors, leave those without an agreement."""

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 SUBJECTS = {
     "reads": "federated reads beside a bare chain; start and memory of a node",
     "stream": "a large attachment through two brokers beside two plain proxies",
+    "mesh": "four brokers all connected, spoofed aliases: who is asked how often",
+    "paths": "a path fails in the middle of 1,000 reads at 32 in flight",
     "fresh": "the demo from a fresh clone to its first read across cities",
 }
 

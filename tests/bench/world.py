@@ -92,10 +92,17 @@ class World(Cities):
     """The two cities; set up by the functions that the demo and the operators use.
 
     Attributes:
+        places: the cities, with their names.
+        agreed: which of them have an agreement, on `terms` both ways.
+        people: the nodes beside the brokers.
         consent: id of the resident's consent.
         token: the requester's local application's bearer token.
     """
 
+    places: tuple[tuple[str, str, str], ...] = CITIES
+    agreed: tuple[tuple[str, str], ...] = ((HOLDER_CITY, REQUESTER_CITY),)
+    terms: Terms = TERMS
+    people: tuple[Member, ...] = MEMBERS
     consent: str = ""
     token: str = ""
     _session: str = field(default="", repr=False)
@@ -104,7 +111,7 @@ class World(Cities):
 
     def found(self) -> None:
         """Make the two cities; nothing runs yet. Not on an event loop."""
-        for city, ja, en in CITIES:
+        for city, ja, en in self.places:
             folder = self.folder / city
             made = create_city(
                 CityAnswers(
@@ -135,27 +142,28 @@ class World(Cities):
         )
 
     async def start(self) -> None:
-        """Start the brokers, conclude the agreement, admit and start the members."""
-        brokers = [f"{city}/broker" for city, *_ in CITIES]
+        """Start the brokers, conclude the agreements, admit and start the members."""
+        brokers = [f"{city}/broker" for city, *_ in self.places]
         for broker in brokers:
             await self.nodes[broker].start()
         await asyncio.gather(*(self.answering(broker) for broker in brokers))
-        await asyncio.to_thread(self._agree, HOLDER_CITY, REQUESTER_CITY, TERMS, TERMS)
-        for member in MEMBERS:
+        for one, other in self.agreed:
+            await asyncio.to_thread(self._agree, one, other, self.terms, self.terms)
+        for member in self.people:
             await asyncio.to_thread(self._admit, member)
             await self.nodes[member.node].start()
         await asyncio.gather(*(self.ready(node) for node in self.nodes))
 
     async def ready(self, node: str, seconds: float = 60) -> None:
-        """Wait until a node can work and knows both cities."""
+        """Wait until a node can work and knows every city."""
         await self._until(node, "/readyz", seconds)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             status = await asyncio.to_thread(self.nodes[node].api.get, "/v1/status")
-            if sum(bool(c["broker"]) for c in status["cities"]) == len(CITIES):
+            if sum(bool(c["broker"]) for c in status["cities"]) == len(self.places):
                 return
             await asyncio.sleep(0.05)
-        raise TimeoutError(f"{node} does not know both cities")
+        raise TimeoutError(f"{node} does not know every city")
 
     # ------------------------------------------------------------- what is read
 

@@ -401,6 +401,32 @@ def test_peer_that_owes_an_answer_and_went_silent_is_found_before_the_deadline()
     assert took_s <= 8
 
 
+def test_silence_on_one_link_puts_the_other_links_to_that_peer_to_the_test() -> None:
+    """A process that was stopped holds all of them, and answers on none."""
+
+    async def world(network: Network) -> tuple[int, float]:
+        broker = hub(network, FAR, on_request=Stuck())
+        url = network.listen(FAR, broker.serve)
+        clinic = hub(network, NEAR)
+        first, second = [
+            await clinic.dial(await network.connector(NEAR)(url)) for _ in range(2)
+        ]
+        asking = asyncio.ensure_future(
+            first.request(b"", deadline_ms=in_s(network, 60))
+        )
+        await pass_s(1)
+        network.stall(NEAR, FAR)
+        with pytest.raises(LinkLost):
+            await asking
+        lost_ms = network.clock(NEAR).now_ms()
+        await second.wait_closed()
+        return len(clinic.links), (network.clock(NEAR).now_ms() - lost_ms) / 1000
+
+    links, took_s = run(world)
+    assert links == 0
+    assert took_s <= 3
+
+
 def test_peer_that_takes_long_and_answers_pings_keeps_its_link() -> None:
     """Slow is not silent: the answer is worth waiting for."""
 

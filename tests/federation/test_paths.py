@@ -111,6 +111,27 @@ async def test_link_that_is_left_with_the_same_neighbor_is_used_first(
     assert spare.carried == 1
 
 
+async def test_neighbor_that_went_silent_is_not_asked_over_its_other_link(
+    diamond: Diamond,
+) -> None:
+    """A stopped process holds both links: waiting for the second would use up time."""
+    near, first = diamond.near.broker, diamond.first.broker
+    spare, wire = Wire(near, first), near.wire(first)
+    near.peers.remove(first.peer, wire)
+    near.peers.add(first.peer, spare)
+    near.peers.add(first.peer, wire)
+
+    def silent(_data: bytes) -> bytes:
+        wire.up = False
+        raise LinkLost("silent")
+
+    wire.on_answer = silent
+    outcome = await diamond.asker.read(diamond.holder)
+    assert isinstance(outcome, Answer)
+    assert through(outcome) == ["hoshino", "minato", "yamanami"]
+    assert spare.carried == 0
+
+
 async def test_neighbor_that_cannot_go_on_is_passed_over(diamond: Diamond) -> None:
     """Its own link is dead, and the withdrawal has not come yet."""
     diamond.wire(diamond.first, diamond.far).up = False
