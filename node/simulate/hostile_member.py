@@ -243,8 +243,10 @@ class StolenWarrant(Event):
         node, planned = villain(draft), draft.consent()
         if node is None or planned is None or planned.hidden:
             return None
-        if node in planned.recipients or node in planned.holders:
+        if node in (*planned.recipients, *planned.holders):
             return None
+        if draft.people[planned.resident].home == node:
+            return None  # A home node speaks for its own residents, whatever it says.
         return cls(
             at_ms=at_ms,
             node=node,
