@@ -89,11 +89,20 @@ def _in_force(scene: Scene, agreed: Agreed) -> bool:
     return agreed.certain.at(now_ms) and lasting and not agreed.disturbed
 
 
+def _recipients(scene: Scene, agreed: Agreed) -> list[str]:
+    """Return the honest ones that have not erased the person since."""
+    return [
+        recipient
+        for recipient in sorted(agreed.recipients - {scene.villain})
+        if (agreed.person, recipient) not in scene.truth.erased
+    ]
+
+
 def _consents_are_where_they_belong(scene: Scene) -> None:
     for consent, agreed in scene.truth.consents.items():
         resident = scene.persons[agreed.person]
         if _in_force(scene, agreed):
-            for recipient in sorted(agreed.recipients - {scene.villain}):
+            for recipient in _recipients(scene, agreed):
                 kept = scene.people.kept(recipient, consent)
                 if kept is None or kept.consent.state is not State.ACTIVE:
                     scene.complain("durable", f"{recipient} lacks a consent in force")
@@ -110,7 +119,7 @@ async def _consents_in_force_release(scene: Scene) -> None:
         (consent, agreed, recipient)
         for consent, agreed in scene.truth.consents.items()
         if agreed.read and _in_force(scene, agreed)
-        for recipient in sorted(agreed.recipients - {scene.villain})[:1]
+        for recipient in _recipients(scene, agreed)[:1]
         if scene.villain not in agreed.holders
     )
     for consent, agreed, recipient in islice(usable, _READS):
@@ -183,7 +192,7 @@ async def _ended_consents_release_nothing(scene: Scene) -> None:
     )
     for consent, agreed in islice(ended, _READS):
         (name,) = agreed.fields
-        for recipient in sorted(agreed.recipients - {scene.villain})[:1]:
+        for recipient in _recipients(scene, agreed)[:1]:
             if scene.people.kept(recipient, consent) is None:
                 continue
             purpose = sorted(agreed.purposes)[0]
@@ -227,6 +236,7 @@ def _must_have_arrived(scene: Scene, pushed: WasPushed) -> bool:
     )
     return (
         _in_force(scene, agreed)
+        and pushed.recipient in _recipients(scene, agreed)
         and agreed.certain.steady(pushed.at_ms)
         and (pushed.holder, pushed.name) not in scene.truth.policies
         and scene.truth.expected(agreed, pushed.holder, pushed.name) is not None

@@ -162,6 +162,7 @@ class Truth:
         self.attempts: list[Agreed] = []
         self.records: dict[str, Kept] = {}
         self.links: dict[tuple[str, str], bool] = {}
+        self.erased: set[tuple[str, str]] = set()
         self.policies: dict[tuple[str, str], tuple[Policy, ...]] = {}
         self.skews: dict[str, tuple[int, int]] = {}
         self.distrusted: set[str] = set()

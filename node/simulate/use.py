@@ -270,6 +270,7 @@ class Erase(Event):
         for kept in theirs:
             kept.erasing = True
         place = (self.resident, self.holder)
+        scene.truth.erased.add(place)
         if place in scene.truth.links:
             scene.truth.links[place] = False
         erasing = scene.people.erase(self.holder, self.resident)
