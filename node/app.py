@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import Gauge
 
 from federation.transport import dialing, serve_links
 from identity.errors import Unauthenticated
@@ -136,12 +137,26 @@ def _show_figures(core: Core, metrics: Metrics) -> None:
     )
     parts = core.parts
     parts.on_outcome = lambda what, code: outcomes.labels(what, code).inc()
+    ends = metrics.labeled_gauge(
+        "ends_in_days", "Days until something ends.", ("what", "name")
+    )
+    metrics.before_scrape(lambda: _show_ends(core, ends))
     metrics.gauge("links", "Links that are up.", lambda: len(core.links.links))
     metrics.gauge(
         "outbox_waiting",
         "Messages that wait for delivery.",
         lambda: sum(parts.database.read(parts.outbox.waiting).values()),
     )
+
+
+def _show_ends(core: Core, ends: Gauge) -> None:
+    """Show how many days are left of each thing that ends."""
+    ends.clear()
+    now = core.parts.now()
+    for one in core.expiry.now():
+        # The number of consents is no name: as a label it would grow without bound.
+        name = "" if one.what == "consents" else one.name
+        ends.labels(one.what, name).set((one.ends - now) / 86_400)
 
 
 def _capture(settings: Settings, stack: AsyncExitStack) -> Capture | None:

@@ -363,6 +363,19 @@ class MetricsTable(Table):
     )
 
 
+class ExpiryTable(Table):
+    """When warnings begin of what ends and does not renew itself."""
+
+    warn_days: Positive = setting(
+        30,
+        "Warn so long before an agreement, certificate or qualification ends.",
+        unit="days",
+    )
+    consent_warn_days: Positive = setting(
+        14, "Warn so long before consents that were received end.", unit="days"
+    )
+
+
 class Settings(Table):
     """All settings of one node."""
 
@@ -391,6 +404,7 @@ class Settings(Table):
     log: LogTable = LogTable()
     capture: CaptureTable = CaptureTable()
     metrics: MetricsTable = MetricsTable()
+    expiry: ExpiryTable = ExpiryTable()
 
     @property
     def accepts(self) -> frozenset[Suite]:

@@ -21,6 +21,7 @@ from federation.link import Link
 from federation.peers import Peer
 from federation.versions import EVIDENCE, VERSIONS, Abilities
 from node.config import Settings
+from node.expiry import Expiry
 from node.parts import Parts
 from protocol.errors import MachikuraError, Malformed, Misuse
 from protocol.ids import CityId, NodeId
@@ -70,6 +71,7 @@ class Core:
         parts.agreements_changed = self._agreements_changed
         parts.soon = self._once
         self._cut: frozenset[str] = frozenset()
+        self.expiry = Expiry(parts)
 
     async def start(self) -> None:
         """Take up what was kept, dial, and begin the periodic work."""
@@ -91,6 +93,7 @@ class Core:
         self._run(parts.ways.run())
         self._every(renewal_s, self._renew, first=False)
         self._every(600, self._housekeeping, first=False)
+        self._every(86_400, self.expiry.look)
         if parts.desk is not None:
             self._every(60, self._refresh_city)
 

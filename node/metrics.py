@@ -32,6 +32,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._before: list[Callable[[], None]] = []
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._requests = self.counter(
@@ -102,8 +103,14 @@ class Metrics:
 
         return measure
 
+    def before_scrape(self, work: Callable[[], None]) -> None:
+        """Have work done each time before the figures are written out."""
+        self._before.append(work)
+
     def response(self) -> web.Response:
         """Return all figures in the text format."""
+        for work in self._before:
+            work()
         return web.Response(
             body=generate_latest(self.registry),
             headers={"Content-Type": CONTENT_TYPE_LATEST},

@@ -123,6 +123,20 @@ def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Ch
             "machikura evidence alarms と machikura reconcile で確認してください。",
         )
 
+    async def expiry() -> Trouble | None:
+        now = parts.now()
+        found = core.expiry.soon()
+        if not found:
+            return None
+        listed = "; ".join(f"{e.what} {e.name}: {e.days_left(now)} d" for e in found)
+        remedies = "; ".join(dict.fromkeys(e.remedy for e in found if e.remedy))
+        return Trouble(
+            f"Soon to end: {listed}.",
+            f"まもなく期限切れ: {listed}。",
+            f"{remedies}.",
+            f"対応: {remedies}。",
+        )
+
     async def capture() -> Trouble | None:
         if settings.capture.path is None:
             return None
@@ -145,6 +159,7 @@ def node_checks(core: Core, database: GroupDatabase | InlineDatabase) -> list[Ch
         ),
         _check("outbox", Severity.WARNING, dead_letters, "Outbox", "送信箱"),
         _check("evidence", Severity.WARNING, evidence, "Evidence", "証拠"),
+        _check("expiry", Severity.WARNING, expiry, "Nothing ends soon", "期限"),
         _check("capture", Severity.WARNING, capture, "Capture is off", "記録機能"),
     ]
     if parts.relay is not None:

@@ -116,3 +116,15 @@ def certificate_hash(certificate_file: Path) -> bytes:
     """Return SHA-256 of the certificate (DER), to which the handshake is bound."""
     certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
     return certificate.fingerprint(hashes.SHA256())
+
+
+def certificate_ends(file: Path) -> int | None:
+    """Return when the first certificate in a file ends, seconds since 1970.
+
+    None where the file is missing or holds none.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return int(certificate.not_valid_after_utc.timestamp())

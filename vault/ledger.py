@@ -243,6 +243,24 @@ class Ledger:
         ).fetchall()
         return [self._open(connection, *row) for row in rows]
 
+    def ending(
+        self, connection: Connection, after: int, before: int, limit: int
+    ) -> tuple[int, int]:
+        """Count received consents that end in a span of time, and say when the first.
+
+        Args:
+            connection: any; reads the whole table up to the limit.
+            after: seconds since 1970, exclusive.
+            before: seconds since 1970, exclusive.
+            limit: look at so many at most, those received last.
+        """
+        rows = connection.execute(
+            select(*_ROW).order_by(_c.received_ms.desc()).limit(limit)
+        )
+        ends = [self._open(connection, *row).consent.ends for row in rows.fetchall()]
+        found = [at for at in ends if at is not None and after < at < before]
+        return len(found), min(found, default=0)
+
     def keep_acknowledgement(
         self, connection: Connection, withdrawal: Withdrawal, token: str, now_ms: int
     ) -> None:

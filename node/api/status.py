@@ -45,6 +45,17 @@ class BrokerStatus(Request):
     nodes: int | None
 
 
+class EndingStatus(Request):
+    """Something that ends; `soon` where somebody should see to it."""
+
+    what: str
+    name: str
+    ends: int
+    days_left: int
+    soon: bool
+    remedy: str
+
+
 class Waiting(Request):
     """Messages that wait for one destination."""
 
@@ -99,6 +110,7 @@ class Status(Request):
     cities: list[CityStatus]
     outbox: list[Waiting]
     outcomes: dict[str, int]
+    ends: list[EndingStatus]
     checks: list[CheckResult]
 
 
@@ -220,6 +232,7 @@ def register(registry: Registry, *, core: Core, checks: Checks) -> None:
             cities=_cities(core),
             outbox=[Waiting(destination=d, waiting=n) for d, n in waiting.items()],
             outcomes={f"{w} {c}": n for (w, c), n in sorted(parts.outcomes.items())},
+            ends=_ends(core),
             checks=[CheckResult.of(finding) for finding in report.findings],
         )
 
@@ -258,6 +271,21 @@ def register(registry: Registry, *, core: Core, checks: Checks) -> None:
                 for index, way in enumerate(routes.ways(city))
             ]
         )
+
+
+def _ends(core: Core) -> list[EndingStatus]:
+    now = core.parts.now()
+    return [
+        EndingStatus(
+            what=one.what,
+            name=one.name,
+            ends=one.ends,
+            days_left=one.days_left(now),
+            soon=one.soon,
+            remedy=one.remedy,
+        )
+        for one in core.expiry.now()
+    ]
 
 
 def _cities(core: Core) -> list[CityStatus]:
