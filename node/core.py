@@ -82,6 +82,10 @@ class Core:
         if parts.trust.bundle is not None:
             self._found_brokers(parts.node.city, parts.trust.bundle.body.brokers)
         self.dial_neighbors()
+        if parts.desk is not None:
+            for city, entries in parts.desk.neighbor_brokers().items():
+                if city in parts.trust.agreements:
+                    self._found_brokers(city, entries)
         trust = parts.settings.trust
         renewal_s = trust.membership_life_days * 86_400 / 20
         self._run(parts.outbox.run())

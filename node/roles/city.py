@@ -102,10 +102,16 @@ class CityDesk:
         return self._node.city
 
     def load(self) -> None:
-        """Take up where the city's brokers listen."""
-        self._listed = self._database.read(city_brokers.listed)
+        """Take up where brokers listen, our city's and our neighbors'."""
+        self._siblings.load()
+        listed = self._database.read(city_brokers.listed)
+        self._listed = {n: url for n, url in listed.items() if n.city == self.city}
         if self.changes is not None:
             self.changes.load()
+
+    def neighbor_brokers(self) -> dict[CityId, tuple[str, ...]]:
+        """Return where the brokers of our neighbors listen."""
+        return self._siblings.neighbors()
 
     # ------------------------------------------------------------- exchanges
 

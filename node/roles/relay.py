@@ -127,6 +127,7 @@ class RelayDesk:
 
     def load(self) -> None:
         """Take up what was kept; what is over or no longer verifies is left out."""
+        self._siblings.load()
         token = self._database.read(load_brief)
         if token is not None:
             try:
@@ -138,6 +139,10 @@ class RelayDesk:
             lambda c: load_words(c, now)
         ):
             self._words.setdefault(neighbor, {})[origin] = _Word(token, ends)
+
+    def neighbor_brokers(self) -> dict[CityId, tuple[str, ...]]:
+        """Return where the brokers of our neighbors listen."""
+        return self._siblings.neighbors()
 
     # ------------------------------------------------------------ the authority
 

@@ -19,6 +19,7 @@ from federation.ports import LinkError
 from federation.presence import Presence
 from federation.relay import Agreed
 from federation.routing import RouteTable
+from identity import city_brokers
 from identity.trust import TrustStore
 from identity.trust_documents import save_pins
 from node.database import Database
@@ -77,6 +78,7 @@ class Siblings:
         self._found = found
         self._now_ms = now_ms
         self._skew_s = skew_s
+        self._brokers: dict[CityId, tuple[str, ...]] = {}
 
     def includes(self, peer: Peer) -> bool:
         """Tell whether a peer is another broker of our city."""
@@ -207,8 +209,28 @@ class Siblings:
         if known != len(self._trust.pins):
             self._keep_pins()
         if body.origin == neighbor:
-            self._found(neighbor, body.brokers)
+            self._note_brokers(neighbor, body.brokers)
         return True
+
+    def load(self) -> None:
+        """Take up where the brokers of our neighbors listen."""
+        cities: dict[CityId, list[str]] = {}
+        for node, url in self._database.read(city_brokers.listed).items():
+            cities.setdefault(node.city, []).append(f"{node}@{url}")
+        cities.pop(self._node.city, None)
+        self._brokers = {city: tuple(entries) for city, entries in cities.items()}
+
+    def neighbors(self) -> dict[CityId, tuple[str, ...]]:
+        """Return where the brokers of our neighbors listen."""
+        return dict(self._brokers)
+
+    def _note_brokers(self, neighbor: CityId, entries: tuple[str, ...]) -> None:
+        self._found(neighbor, entries)
+        if set(self._brokers.get(neighbor, ())) == set(entries):
+            return
+        self._brokers[neighbor] = entries
+        note = partial(city_brokers.note_city, city=neighbor, entries=entries)
+        self._database.write(note).add_done_callback(_log_failure)
 
     def unpin(self, city: CityId) -> bool:
         """Forget the root key of a far city, on an operator's word."""
@@ -251,4 +273,4 @@ def tell(link: Carrier, notice: bytes) -> None:
 
 def _log_failure(written: asyncio.Future[None]) -> None:
     if not written.cancelled() and written.exception() is not None:
-        _logger.error("root keys of cities were not kept", exc_info=written.exception())
+        _logger.error("what a neighbor told was not kept", exc_info=written.exception())

@@ -152,6 +152,7 @@ def test_members_cannot_speak_as_brokers() -> None:
     in_town(story)
 
 
+@pytest.mark.slow
 def test_only_relays_of_the_city_learn_whose_member_keys_are() -> None:
     """A member, or a broker of another city, is refused."""
 
@@ -170,6 +171,7 @@ def test_only_relays_of_the_city_learn_whose_member_keys_are() -> None:
     in_town(story)
 
 
+@pytest.mark.slow
 def test_relay_passes_on_what_it_cannot_tell() -> None:
     """Tokens and member keys that it has not heard of go to the authority."""
 
@@ -208,6 +210,7 @@ def test_relay_holds_no_key_of_another_node() -> None:
     in_town(story)
 
 
+@pytest.mark.slow
 def test_operators_see_the_brokers_and_what_is_missing() -> None:
     """Status and doctor, at a member, at the authority and at a relay."""
 

@@ -13,6 +13,7 @@ from identity.root import fingerprint, open_root
 from node import cli
 from node.city_root import CityCard
 from node.config_file import load
+from protocol.membership import JoinRequest, Role
 from tests.node.commands.town import PASSPHRASE, Done, Town, run_command
 
 
@@ -143,3 +144,36 @@ def test_folder_without_a_card_is_told(tmp_path: Path) -> None:
     """Instead of a traceback."""
     for act in ("card", "fingerprint"):
         assert run_command("city", act, tmp_path).status == cli.REFUSED
+
+
+@pytest.mark.slow
+def test_further_broker_is_set_up_from_the_city_s_card(tmp_path: Path) -> None:
+    """It listens where it says, dials the first one, and has no key of the city."""
+    assert create(tmp_path).status == cli.DONE
+    words: list[str | Path] = ["city", "add-broker", tmp_path / "broker-2"]
+    words += ["--city-card", tmp_path / "city", "--host", "second.example"]
+    words += ["--port", "9444", "--key-file", tmp_path / "broker-2.key"]
+    done = run_command(*words, "--set", "api.port=9001", "--json")
+    assert done.status == cli.DONE, done.stderr
+    settings = load(Path(done.document["config_file"]), {})
+    assert settings.node.id == "hoshino/broker-2"
+    assert settings.node.roles == (Role.BROKER,)
+    assert settings.link.public_url == "wss://second.example:9444/link"
+    assert settings.brokers == ("hoshino/broker@wss://broker.example:9443/link",)
+    assert settings.root_key_file.exists()
+    names = {path.stem for path in (settings.data_dir / "keys").glob("*.key")}
+    assert names.isdisjoint({"operating", "tokens"})
+    request = Path(done.document["join_request"]).read_text()
+    assert JoinRequest.verify(request).body.roles == (Role.BROKER,)
+
+
+@pytest.mark.slow
+def test_broker_that_the_card_names_is_not_set_up_again(tmp_path: Path) -> None:
+    """Another label is asked for."""
+    assert create(tmp_path).status == cli.DONE
+    words: list[str | Path] = ["city", "add-broker", tmp_path / "again"]
+    words += ["--city-card", tmp_path / "city", "--host", "x.example"]
+    words += ["--key-file", tmp_path / "again.key", "--label", "broker"]
+    done = run_command(*words)
+    assert done.status != cli.DONE
+    assert not (tmp_path / "again").exists()
