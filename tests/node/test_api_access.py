@@ -25,7 +25,13 @@ def node() -> Iterator[Served]:
 
 def _path(endpoint: Endpoint) -> str:
     return endpoint.path.format(
-        id="x", name="health.checkup", label="x", city="x", account="x", agreement="x"
+        id="x",
+        name="health.checkup",
+        label="x",
+        city="x",
+        account="x",
+        agreement="x",
+        exchange="x",
     )
 
 
