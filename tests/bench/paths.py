@@ -3,11 +3,11 @@
 
     requester -> its broker -> kyoto/broker or nara/broker -> hoshino/broker -> holder
 
-Seven processes with TLS links and durable databases on one machine. The broker on the
-way that is taken is killed (`kill -9`), or stopped where it stands (SIGSTOP: nothing
-breaks, it is only silent), when half of the reads have ended. Every read must end with
-its record, and the holder's register must have one release for each, the requester's
-one arrival with the same exchange id.
+Seven processes with TLS links and durable databases on one machine. When half of the
+reads have ended, the broker on the way that is taken is killed (`kill -9`, while all
+reads in flight stand on it), or stopped where it stands (SIGSTOP: nothing breaks, it is
+only silent). Every read must end with its record; the holder's register must have one
+release for each, the requester's one arrival with the same exchange id.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from tests.bench.world import (
 
 BETWEEN = (("kyoto", "京市", "Kyoto"), ("nara", "奈良市", "Nara"))
 READS, IN_FLIGHT = 1_000, 32
+_GATHER_S = 1.0
+"""So long a broker holds what comes before it is killed: then all is in flight."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,7 @@ async def _fail(world: World, how: str, reads: int) -> Failed:
             good = await sides.call()
             times.append((began, time.perf_counter()))
             if len(times) == reads // 2:
-                failure.append(time.perf_counter())
-                await _strike(world, broker, how)
+                failure.append(await _strike(world, broker, how))
             return good
 
         measured = await run(read, requests=reads, in_flight=IN_FLIGHT)
@@ -178,11 +179,15 @@ async def _fail(world: World, how: str, reads: int) -> Failed:
     return found
 
 
-async def _strike(world: World, broker: str, how: str) -> None:
+async def _strike(world: World, broker: str, how: str) -> float:
+    """Let a broker fail; return when. All reads in flight stand on it by then."""
+    world.nodes[broker].pause()
     if how == "SIGSTOP":
-        world.nodes[broker].pause()
-    else:
-        await world.nodes[broker].kill()
+        return time.perf_counter()
+    await asyncio.sleep(_GATHER_S)
+    struck = time.perf_counter()
+    await world.nodes[broker].kill()
+    return struck
 
 
 async def _mend(world: World, broker: str, how: str) -> None:
