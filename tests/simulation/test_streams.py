@@ -234,3 +234,22 @@ def test_holder_that_restarts_goes_on_with_the_same_transfer() -> None:
         assert len(town.provisions(CLINIC)) == before
 
     play(story)
+
+
+def test_content_is_learned_by_its_recipient_alone() -> None:
+    """Neither brokers nor home nodes see a chunk, the file's name or its digest."""
+
+    async def story(town: Town) -> None:
+        _, request = await prepared(town)
+        await fetched(town, request)
+        words = (CONTENT[:64], CONTENT[-64:], b"ecg.png", sha256(CONTENT).encode())
+        for name, node in town.federation.nodes.items():
+            learned = bytes(node.learned)
+            found = [word in learned for word in words]
+            # The requester's papers are in base64; what it opened is not.
+            mine = name == FAR_CLINIC
+            assert all(found[:2]) if mine else not any(found), name
+            # The holder's own content lies sealed on its disk.
+            assert not any(w in town.federation.on_disk(name) for w in words), name
+
+    play(story)
