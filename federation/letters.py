@@ -168,10 +168,19 @@ def head(connection: Connection, destination: str) -> Head | None:
     return None if row is None else Head(*row)
 
 
-def delivered(connection: Connection, destination: str, number: int) -> None:
-    """Forget a message that its receiver has; the destination is there."""
+def delivered(
+    connection: Connection, destination: str, number: int, *, failing: bool = True
+) -> None:
+    """Forget a message that its receiver has; the destination is there.
+
+    Args:
+        connection: a write transaction.
+        destination: whose message it is.
+        number: which message.
+        failing: there may be a back-off to end.
+    """
     connection.execute(delete(outbox).where(_c.id == number))
-    _answered(connection, destination)
+    _answered(connection, destination, failing)
 
 
 def set_aside(
@@ -261,8 +270,10 @@ def close_if_empty(connection: Connection, destination: str) -> None:
         connection.execute(delete(outbox_queues).where(_q.destination == destination))
 
 
-def _answered(connection: Connection, destination: str) -> None:
+def _answered(connection: Connection, destination: str, failing: bool = True) -> None:
     close_if_empty(connection, destination)
+    if not failing:
+        return
     connection.execute(
         update(outbox_queues)
         .where(_q.destination == destination, _q.failures > 0)

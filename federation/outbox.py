@@ -41,6 +41,8 @@ _MAX_NAMED: Final = 10_000
 """Dead peers known by name, so that hearing of one ends its back-off at once; of more
 than these each caller is looked up."""
 _DAY_MS: Final = 86_400_000
+AWAY: Final = "node-away"
+"""Refused by a broker that will tell us when the destination is back."""
 _LATEST_MS: Final = 1 << 50
 
 
@@ -351,7 +353,10 @@ class Outbox:
             return True
         outcome = await self._attempt(destination, head)
         if isinstance(outcome, Delivered):
-            await self._store.write(lambda c: letters.delivered(c, destination, number))
+            failing = self.heard_of(destination)
+            await self._store.write(
+                lambda c: letters.delivered(c, destination, number, failing=failing)
+            )
         elif outcome.final:
             _logger.warning("outbox: %s refused: %s", destination, outcome.code)
             await self._store.write(
@@ -404,6 +409,8 @@ class Outbox:
     ) -> None:
         failures, limits = letters.failures_of(connection, destination), self._limits
         full = min(limits.first_ms << min(failures, 20), limits.longest_ms)
+        if code == AWAY:
+            full = limits.longest_ms  # We are told when it is back.
         # Between half and all of it, so that many senders do not call in step.
         wait = full // 2 + int.from_bytes(self._entropy(4), "big") % (full // 2 + 1)
         if destination in self._again:

@@ -150,11 +150,12 @@ class ConsentStore:
 
     def history(self, connection: Connection, identifier: str) -> tuple[str, ...]:
         """Return all signed versions of a consent, oldest first."""
-        return tuple(v.token for v in self._versions(connection, identifier))
+        row = self._row(connection, identifier)
+        return tuple(v.token for v in self._versions(connection, row))
 
     def parties(self, connection: Connection, identifier: str) -> tuple[NodeId, ...]:
         """Return everybody that any version named: who must be told of an end."""
-        versions = self._versions(connection, identifier)
+        versions = self._versions(connection, self._row(connection, identifier))
         return tuple(sorted({p for v in versions for p in v.draft.parties}))
 
     def _row(self, connection: Connection, identifier: str) -> Row[Any]:
@@ -165,15 +166,14 @@ class ConsentStore:
         return row
 
     def _entry(self, connection: Connection, row: Row[Any]) -> ConsentEntry:
-        kept = self._versions(connection, row.id, since=row.version)[0]
+        kept = self._versions(connection, row, since=row.version)[0]
         consent = Received.parse(kept.token, CONSENT).peek(Consent)
         return ConsentEntry(row.account, kept.token, consent, kept.draft, kept.salts)
 
     def _versions(
-        self, connection: Connection, identifier: str, since: int = 1
+        self, connection: Connection, row: Row[Any], since: int = 1
     ) -> tuple[_Version, ...]:
-        row = self._row(connection, identifier)
-        table = consent_versions
+        identifier, table = row.id, consent_versions
         query = select(table.c.version, table.c.sealed).where(
             table.c.consent == identifier, table.c.version >= since
         )

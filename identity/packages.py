@@ -119,31 +119,22 @@ class Packages:
         others = draft.holders if party.sub in draft.recipients else draft.recipients
         if party.sub in draft.holders and draft.hidden_holder:
             others = ()
+        handle_at = self._residents.handles_of(connection, entry.account)
         tickets = []
         for node, way in ways.items():
             if node not in others:
                 raise Misuse("a way to somebody who is not on the other side")
-            ticket = self._ticket(connection, entry, node)
+            ticket = _ticket(entry, node, handle_at(node))
             tickets.append(self._holder_ticket(entry, ticket, way, now))
         # Sealed tickets are random: their order says nothing about who is who.
         tickets.sort(key=lambda ticket: ticket.ticket)
-        own = self._ticket(connection, entry, party.sub)
+        own = _ticket(entry, party.sub, handle_at(party.sub))
         return ConsentPackage(
             consent=entry.token,
             own_ticket=own.seal(party.sealing.load()),
             holders=tuple(tickets),
             proof=proof,
             home=home,
-        )
-
-    def _ticket(
-        self, connection: Connection, entry: ConsentEntry, party: NodeId
-    ) -> Ticket:
-        return Ticket(
-            consent=entry.consent.jti,
-            party=party,
-            handle=self._residents.handle_at(connection, entry.account, party),
-            salt=entry.salts[party],
         )
 
     def _holder_ticket(
@@ -180,6 +171,12 @@ class Packages:
         nonce = b64url(self._entropy(12))
         body = TokenBody(node=node, exp=ends, consent=consent, nonce=nonce)
         return body.seal(CityId(node.city), broker)
+
+
+def _ticket(entry: ConsentEntry, party: NodeId, handle: str) -> Ticket:
+    return Ticket(
+        consent=entry.consent.jti, party=party, handle=handle, salt=entry.salts[party]
+    )
 
 
 def _check_active(entry: ConsentEntry, now: int) -> None:

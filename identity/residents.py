@@ -8,8 +8,10 @@ person. Who is linked where is sealed under the account's key and found by blind
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -80,6 +82,15 @@ class Residents:
     def handle_at(self, connection: Connection, account: str, node: NodeId) -> str:
         """Return the resident's name at one organization; raises `NotFound`."""
         return pseudonym.handle(self._key(connection, account), node)
+
+    def handles_of(
+        self, connection: Connection, account: str
+    ) -> Callable[[NodeId], str]:
+        """Return what tells the resident's name at any organization.
+
+        The key is read once, for many names; raises `NotFound`.
+        """
+        return partial(pseudonym.handle, self._key(connection, account))
 
     def locator_in(self, connection: Connection, account: str, city: CityId) -> str:
         """Return the resident's name in one city's directory; raises `NotFound`."""

@@ -148,7 +148,8 @@ class HomeDesk:
     async def _tickets(self, asked: Asked) -> Reply:
         """Give a party of a consent a fresh package."""
         query = asked.expect(TicketsQuery)
-        package = await self._package(query.consent, asked.sender, asked.now)
+        entry = self._database.read(lambda c: self._parts.store.get(c, query.consent))
+        package = await self._package(entry, asked.sender, asked.now)
         return Reply(Package(package=package))
 
     # ---------------------------------------------------------------- sending
@@ -190,7 +191,7 @@ class HomeDesk:
             return None
         party = await self._addressbook.member(destination)
         try:
-            package = await self._package(identifier, party, self._now())
+            package = await self._package(entry, party, self._now())
         except NotActive:
             return None  # It has ended while the ways were found.
         target = await self._addressbook.target(destination)
@@ -199,9 +200,9 @@ class HomeDesk:
         )
 
     async def _package(
-        self, identifier: str, party: Membership, now: int
+        self, entry: ConsentEntry, party: Membership, now: int
     ) -> ConsentPackage:
-        entry = self._database.read(lambda c: self._parts.store.get(c, identifier))
+        identifier = entry.consent.jti
         if not self._parts.consents.is_signed_now(entry):
             await self._database.write(
                 lambda c: self._parts.consents.sign_anew(c, identifier)

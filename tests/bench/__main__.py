@@ -18,6 +18,7 @@ SUBJECTS = {
     "stream": "a large attachment through two brokers beside two plain proxies",
     "mesh": "four brokers all connected, spoofed aliases: who is asked how often",
     "paths": "a path fails in the middle of 1,000 reads at 32 in flight",
+    "delivery": "durable messages to 100 peers behind one broker, half of them dead",
     "fresh": "the demo from a fresh clone to its first read across cities",
 }
 
