@@ -24,7 +24,7 @@ from tests.network.pair import CLINIC, READER, RELEASED, ROLES, Pair, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-BEFORE = 2
+BEFORE = 1
 """Exchanges of each kind that end before each kill, and after it."""
 
 
@@ -69,7 +69,7 @@ class Traffic:
             with suppress(NodeProblem, NodeUnreachable, OSError):
                 await act()
                 self.done[kind] += 1
-            await CLOCK.sleep(0.1)
+            await CLOCK.sleep(0.2)
 
     async def _read(self) -> None:
         if await self.pair.read(self.consent, 2_000) != RELEASED:
