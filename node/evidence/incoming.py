@@ -15,6 +15,7 @@ from federation.evidence import Finding, Plan
 from federation.evidence_store import OWN, PEER, Batch, Head
 from federation.outcome import LinkProblem
 from federation.peers import Peer
+from identity.key_changes import KeysOf
 from node.evidence.parties import Journal, Party
 from node.limits import RateLimit
 from protocol.canonical import b64url, unb64url
@@ -32,7 +33,7 @@ from protocol.evidence import (
 )
 from protocol.ids import NodeId
 from protocol.membership import Credentials, Membership
-from protocol.signature import Received, Signed, SingleKey
+from protocol.signature import Received, Signed
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ MAX_DOCUMENT_BYTES = 1 << 20
 _BATCH = b'{"credentials":'
 """How a `BatchMessage` begins, its members being sorted."""
 _PAGE = 8
+_SKEW_S = 10
 
 
 class Incoming:
@@ -133,8 +135,11 @@ class Incoming:
         Raises:
             ProtocolViolation: not signed by that member, or not about us.
         """
-        keys = SingleKey(member.sub, member.verifying_key())
-        signed = Received.parse(token, LINK_BATCH).verify(LinkBatch, keys)
+        received = Received.parse(token, LINK_BATCH)
+        # A batch may have waited since before its signer changed keys.
+        keys = KeysOf(member, self._journal.now_ms() // 1000)
+        signed = received.verify(LinkBatch, keys)
+        keys.check_time(received.kid, signed.body, _SKEW_S)
         if signed.body.aud != self._journal.node:
             raise WrongAudience("a batch about exchanges with another node")
         return signed

@@ -16,6 +16,7 @@ from federation.evidence import Finding, Key, fits
 from federation.evidence_store import OWN, PEER, Batch
 from federation.outcome import LinkProblem
 from federation.ports import LinkError
+from identity.key_changes import KeysOf
 from node.evidence.parties import Journal
 from node.problems import Refused
 from protocol.canonical import unb64url
@@ -33,7 +34,7 @@ from protocol.evidence import (
 )
 from protocol.ids import NodeId
 from protocol.problem import Refusal
-from protocol.signature import Received, Signed, SingleKey
+from protocol.signature import Received, Signed
 
 _MAX_PAGES = 1_000
 _MAX_PAGE_BYTES = 16 << 20
@@ -228,7 +229,7 @@ class Reconciler:
         )
         if member.sub != peer:
             raise WrongAudience("a batch of another node")
-        return received.verify(LinkBatch, SingleKey(peer, member.verifying_key()))
+        return received.verify(LinkBatch, KeysOf(member, at))
 
     def _lines(
         self, key: Key, ours: list[_Noted], theirs: list[_Noted]

@@ -164,3 +164,56 @@ def test_stolen_keys_are_refused_everywhere_as_soon_as_the_word_arrives() -> Non
         assert said(await town.read(FAR_CLINIC, consent)) == "peer-unreachable"
 
     play(story)
+
+
+@pytest.mark.parametrize("node", [CLINIC, BROKER, HALL])
+def test_hidden_holder_stays_reachable_while_keys_change(node: str) -> None:
+    """Its nameless keys and location tokens are not those of any node."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako, hidden_holder=True)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+        await town.parts(node).rotate_keys()
+        for _ in range(5):
+            assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+            await town.sleep(20)
+
+    play(story)
+
+
+def test_pushes_and_withdrawals_on_their_way_survive_a_change_of_keys() -> None:
+    """What waited in an outbox under the old keys is taken under the new ones."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako, operations=["share", "store"])
+        await town.received(CLINIC, consent)
+        await town.federation.stop(FAR_CLINIC)
+        await town.push(consent)
+        await town.withdraw(hanako, consent)
+        for name in (HALL, CLINIC):
+            await town.parts(name).rotate_keys()
+        await town.federation.restart(FAR_CLINIC)
+        await town.acknowledged(hanako, consent, 900)
+        await town.federation.drained()
+
+    play(story)
+
+
+def test_changes_of_keys_raise_no_alarm_of_evidence() -> None:
+    """Batches that were signed before are still verified after."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        reads = Steady(town, await town.consent(hanako))
+        for node in (BROKER, TRANSIT, FAR_BROKER, CLINIC, FAR_CLINIC):
+            await town.sleep(3)
+            await town.parts(node).rotate_keys()
+        await town.sleep(60)
+        await reads.stop()
+        for name in town.federation.nodes:
+            parts = town.parts(name)
+            assert parts.database.read(parts.evidence.store.alarms) == [], name
+
+    play(story)
