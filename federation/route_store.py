@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from federation.evidence_store import Head
 from federation.evidence_tables import hop_batches, routes
@@ -139,14 +139,14 @@ class RouteStore:
         rows = {(route.exchange, route.asked): route for route in kept}
         if not rows:
             return
-        c = routes.c
-        for exchange, asked in rows:
-            connection.execute(
-                delete(routes).where(c.exchange == exchange, c.role == _role(asked))
-            )
+        c, made = routes.c, [self._row(route) for route in rows.values()]
+        same = c.exchange == bindparam("kept"), c.role == bindparam("as_role")
+        # Both are compiled once and run by the driver for all rows.
         connection.execute(
-            insert(routes), [self._row(route) for route in rows.values()]
+            delete(routes).where(*same),
+            [{"kept": row["exchange"], "as_role": row["role"]} for row in made],
         )
+        connection.execute(insert(routes), made)
 
     def update_route(
         self, connection: Connection, route: KeptRoute, verdict: str

@@ -39,6 +39,7 @@ from protocol.signature import Received, Signed
 _MAX_PAGES = 1_000
 _MAX_PAGE_BYTES = 16 << 20
 _AROUND_MS = 300_000
+_LAST_MS = 1 << 50
 
 
 class Compared(StrEnum):
@@ -122,7 +123,7 @@ class Reconciler:
             Refused: there is no link with the peer, or it does not answer.
         """
         found = Reconciliation()
-        window = since_ms - _AROUND_MS, until_ms + _AROUND_MS
+        window = max(0, since_ms - _AROUND_MS), min(_LAST_MS, until_ms + _AROUND_MS)
         store, database = self._journal.store, self._journal.database
         own = await database.scan(
             lambda c: store.between(c, peer, OWN, *window, limit=1 << 20)
@@ -178,9 +179,7 @@ class Reconciler:
             link = None if party is None else party.link()
             if link is None:
                 raise Refused(Refusal("peer-unreachable", f"no link with {peer}"))
-            query = JournalQuery(
-                since_ms=max(0, window[0]), until_ms=window[1], after=after
-            )
+            query = JournalQuery(since_ms=window[0], until_ms=window[1], after=after)
             deadline_ms = self._journal.now_ms() + self._journal.limits.answer_ms
             try:
                 answer = await link.request(query.encode(), deadline_ms=deadline_ms)

@@ -19,6 +19,7 @@ SUBJECTS = {
     "mesh": "four brokers all connected, spoofed aliases: who is asked how often",
     "paths": "a path fails in the middle of 1,000 reads at 32 in flight",
     "delivery": "durable messages to 100 peers behind one broker, half of them dead",
+    "evidence": "what batch evidence costs on the path of an exchange, and beside it",
     "fresh": "the demo from a fresh clone to its first read across cities",
 }
 
