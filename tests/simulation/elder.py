@@ -40,6 +40,10 @@ REQUEST, ANSWER, PING, PONG, CLOSE = 1, 2, 7, 8, 9
 MORE, PROBLEM = 1, 2
 
 
+class Refused(Exception):
+    """The listener did not let us link; its code."""
+
+
 def b64(data: bytes) -> str:
     """Returns base64url without padding."""
     return urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -147,6 +151,9 @@ class Elder:
         )
         await pipe.send(hello)
         answer = json.loads(await pipe.receive())
+        if answer["type"] == "refused":
+            await pipe.close()
+            raise Refused(answer["code"])
         body = answer["body"].encode()
         chosen: Json = json.loads(body)
         transcript = _hash(hello, body, pipe.certificate_hash)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from node.simulate import mesh
@@ -12,9 +10,16 @@ from node.simulate import mesh
 pytestmark = pytest.mark.slow
 
 
-def test_each_party_is_asked_once_and_nothing_goes_round(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> mesh.Counted:
+    """Return what was counted in one run."""
+    return mesh.count(tmp_path_factory.mktemp("mesh"))
+
+
+def test_each_party_is_asked_once_and_nothing_goes_round(
+    counted: mesh.Counted,
+) -> None:
     """Directories and holders; a broker carries what is for it, and no more."""
-    counted = mesh.count(tmp_path)
     assert counted.asked == dict.fromkeys(
         [*(f"{city}/broker" for city in mesh.CITIES), *mesh.HOLDERS], 1
     )
@@ -25,8 +30,9 @@ def test_each_party_is_asked_once_and_nothing_goes_round(tmp_path: Path) -> None
     assert (own, others) == (8, [2, 2, 2])
 
 
-def test_city_cannot_take_a_neighbor_s_place_by_its_name(tmp_path: Path) -> None:
+def test_city_cannot_take_a_neighbor_s_place_by_its_name(
+    counted: mesh.Counted,
+) -> None:
     """The attack: a card that names another city's broker at one's own address."""
-    counted = mesh.count(tmp_path, seed=1)
     assert counted.misled == 0
     assert set(counted.links.values()) == {3}

@@ -12,7 +12,7 @@ from federation.simulation import SCHEME
 from node.keys import SEALING, SIGNING
 from node.reader import HolderAnswer
 from protocol.answer import ReadResult
-from tests.simulation.elder import Elder
+from tests.simulation.elder import Elder, Refused
 from tests.simulation.town import (
     BROKER,
     CHECKUP,
@@ -101,3 +101,13 @@ def test_holder_of_version_one_is_read_by_a_requester_of_today() -> None:
         assert elder.refused == [2]
 
     play(story)
+
+
+def test_city_may_refuse_version_one_and_says_why() -> None:
+    """By the setting `trust.oldest_link_version`; the old node learns the reason."""
+
+    async def story(town: Town) -> None:
+        with pytest.raises(Refused, match="unsupported-version"):
+            await grow_old(town, FAR_CLINIC, FAR_BROKER)
+
+    play(story, oldest_link_version=2)
