@@ -146,6 +146,26 @@ def test_slow_holder_delays_nobody_else() -> None:
     play(story)
 
 
+def test_release_whose_turn_comes_after_the_deadline_is_none() -> None:
+    """Writes had to wait at the holder; nobody waits any more: nothing is written."""
+
+    async def story(town: Town) -> None:
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        holder = town.parts(CLINIC)
+
+        def too_late(opened: bytes) -> None:
+            town.network.clock(CLINIC).skew_ms += 60_000
+
+        holder.exchanges.tap = too_late
+        answer = await town.read(FAR_CLINIC, consent)
+        assert said(answer) == "deadline-passed"
+        assert town.provisions(CLINIC) == []
+        assert town.provisions(FAR_CLINIC, "reception") == []
+
+    play(story)
+
+
 def test_packets_that_crawl_still_arrive_or_time_out() -> None:
     """A link of half a second per packet is slow, not broken."""
 
