@@ -9,6 +9,9 @@ import pytest
 
 from protocol.ids import CityId, NodeId
 from protocol.membership import Role
+from protocol.route_proof import Verdict
+from tests.simulation.test_evidence import exchange_of
+from tests.simulation.test_route_proof import prove
 from tests.simulation.town import (
     BROKER,
     CLINIC,
@@ -225,6 +228,10 @@ def test_node_that_is_linked_with_one_broker_is_reached_over_the_other() -> None
         assert said(answer) == RELEASED
         assert hops_of(answer)[-2:] == [SECOND, BROKER]
         assert len(hops_of(answer)) == 4
+        expected = [(hop, Verdict.PROVEN) for hop in hops_of(answer)]
+        exchange = exchange_of(answer)
+        assert await prove(town, FAR_CLINIC, exchange, asked=True) == expected
+        assert await prove(town, CLINIC, exchange, asked=False) == expected
 
     play(story, build=build)
 
