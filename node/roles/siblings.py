@@ -30,6 +30,8 @@ from protocol.signature import Received
 
 _logger = logging.getLogger(__name__)
 
+_TOGETHER_S = 0.02
+
 FoundBrokers = Callable[[CityId, tuple[str, ...]], None]
 """Is told where the brokers of a city listen."""
 
@@ -79,6 +81,8 @@ class Siblings:
         self._now_ms = now_ms
         self._skew_s = skew_s
         self._brokers: dict[CityId, tuple[str, ...]] = {}
+        self._noted: set[NodeId] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     def includes(self, peer: Peer) -> bool:
         """Tell whether a peer is another broker of our city."""
@@ -89,7 +93,7 @@ class Siblings:
     def on_up(self, peer: Peer, link: Carrier) -> None:
         """Tell a new sibling everything; tell all siblings of another new peer."""
         if not self.includes(peer):
-            self._tell_all(Notice(kind="present", up=(peer.node,)))
+            self._note(peer.node)
             return
         present = Notice(
             kind="present", up=self._peers.nodes(), whole=True, url=self._url
@@ -105,8 +109,29 @@ class Siblings:
         """Forget what came over a link that has ended; True if routes are gone."""
         self._presence.forget(link)
         if self._peers.find(peer.node) is None:
-            self._tell_all(Notice(kind="present", down=(peer.node,)))
-        return self._drop_unreachable()
+            self._note(peer.node)
+        return peer.is_broker and self._drop_unreachable()
+
+    def _note(self, node: NodeId) -> None:
+        """Let our siblings know whether a node is linked with us now.
+
+        Members come and go by thousands when a broker does: they are told together.
+        """
+        self._noted.add(node)
+        if node.city != self._node.city:
+            self._tell_noted()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_TOGETHER_S, self._tell_noted)
+
+    def _tell_noted(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        nodes, self._noted = self._noted, set()
+        up = tuple(sorted(n for n in nodes if self._peers.find(n)))
+        down = tuple(sorted(nodes.difference(up)))
+        self._tell_all(Notice(kind="present", up=up, down=down))
 
     def _tell_all(self, notice: Notice) -> None:
         data = notice.encode()
@@ -135,7 +160,8 @@ class Siblings:
                 down=notice.down or (),
                 whole=bool(notice.whole),
             )
-            return self._drop_unreachable()
+            left = any(n.city != self._node.city for n in notice.down or ())
+            return (left or bool(notice.whole)) and self._drop_unreachable()
         if notice.neighbor is None:
             raise Malformed("a sibling speaks of a neighbor without its name")
         if notice.kind == "lost" and notice.origin is not None:
