@@ -39,9 +39,12 @@ FORBIDDEN = frozenset(
         "push: purpose-not-consented",
         "push: expired",
         "push: not-found",
+        "push: message-expired",
+        "consent: message-expired",
     }
 )
-"""Why a push may be given up: the resident or the holder forbids it by now."""
+"""Why a message may be given up: resident or holder forbid it by now, or the consent
+ended before its parties could be reached."""
 
 _READS = 6
 
