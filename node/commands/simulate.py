@@ -45,7 +45,7 @@ def simulate(
     ] = "all",
     seconds: Annotated[
         int, typer.Option(min=10, help="Length of a story. 一話の長さ(仮想秒)。")
-    ] = 150,
+    ] = 120,
     jobs: Annotated[
         int, typer.Option(min=1, help="Processes. 並列数。")
     ] = os.cpu_count() or 1,

@@ -40,7 +40,7 @@ MAX_AGE_S, EPOCH_S = 20, 5
 minutes sees both sides of the bound many times."""
 
 SKEW_S = 5
-BATCH_S, SILENT_S = 30, 240
+BATCH_S, SILENT_S = 60, 240
 """Evidence is signed less often: it is a third of what an idle federation costs."""
 
 _MOST_TASKS = 3_000
