@@ -358,7 +358,7 @@ def test_link_survives_a_partition_shorter_than_its_heartbeat() -> None:
         return payload
 
     async def world(network: Network) -> bytes:
-        limits = LinkLimits(heartbeat_s=30)
+        limits = LinkLimits(heartbeat_s=30, probe_s=30)
         near, _ = await linked(
             network,
             hub(network, CLINIC, link_limits=limits),
