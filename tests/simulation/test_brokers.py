@@ -7,6 +7,7 @@ import asyncio
 
 import pytest
 
+from node.keys import TOKENS
 from protocol.ids import CityId, NodeId
 from protocol.membership import Role
 from protocol.route_proof import Verdict
@@ -346,3 +347,60 @@ def test_pushes_arrive_once_while_two_of_three_brokers_are_lost() -> None:
         assert said(await town.read(FAR_CLINIC, consent)) == "consent-withdrawn"
 
     play(story, build=three)
+
+
+def test_resident_sees_that_a_directory_is_away_and_finds_the_data_all_the_same() -> (
+    None
+):
+    """The directory is the authority's; holders are asked over the relay."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        await town.federation.drained()
+        before = await town.locate(hanako)
+        await town.federation.crash(BROKER)
+        await town.sleep(1)
+        after = await town.locate(hanako)
+        assert [one.holder for one in after.found] == [CLINIC]
+        assert after.found == before.found
+        silent = {party.party: party.status for party in after.asked}
+        assert silent["hoshino directory"] in ("refusal", "timeout")
+        asked = [party.party for party in after.asked]
+        assert len(asked) == len(set(asked))
+
+    play(story, build=build)
+
+
+@pytest.mark.slow
+def test_city_changes_its_token_key() -> None:
+    """After a relay was stolen: the authority makes another one at its next start."""
+
+    async def story(town: Town) -> None:
+        await joined(town)
+        hanako = await town.resident_with_checkups()
+        consent = await town.consent(hanako)
+        assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+        authority = town.federation.nodes[BROKER]
+        old = authority.keys.opening(TOKENS)
+        (authority.settings.data_dir / "keys" / f"{TOKENS}.key").unlink()
+        await town.federation.restart(BROKER)
+        await joined(town)
+        new = authority.keys.opening(TOKENS)
+        assert new != old
+
+        def told() -> bool:
+            asker = town.parts(FAR_CLINIC)
+            known = asker.trust.token_key(CityId("hoshino"), asker.now())
+            return known == new.public.document
+
+        await town.federation.until(told, 120)
+        town.federation.jump(400)  # tokens that were made before are used so long
+        await town.sleep(70)
+        for lost in (SECOND, BROKER):
+            await town.federation.crash(lost)
+            assert said(await town.read(FAR_CLINIC, consent)) == RELEASED
+            await town.federation.restart(lost)
+            await joined(town)
+
+    play(story, build=build)
