@@ -26,6 +26,8 @@ from tests.simulation.town import (
     said,
 )
 
+pytestmark = pytest.mark.slow
+
 SETTLED_S = 30
 EVERYBODY = (HALL, CLINIC, FAR_CLINIC, BROKER, TRANSIT, FAR_BROKER)
 LINKS = (
@@ -141,7 +143,6 @@ def test_answer_lost_with_the_link_is_settled_as_answered() -> None:
     play(story)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", [TRANSIT, BROKER, CLINIC, FAR_CLINIC])
 def test_crash_loses_notes_and_the_peers_signature_replaces_them(victim: str) -> None:
     """Killed before its batch was made: it takes over what its peers have signed."""
@@ -168,7 +169,6 @@ def test_crash_loses_notes_and_the_peers_signature_replaces_them(victim: str) ->
     play(story)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("write", range(1, 5))
 def test_death_at_a_write_of_the_evidence_breaks_no_chain(

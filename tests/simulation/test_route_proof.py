@@ -32,6 +32,8 @@ from tests.simulation.town import (
     said,
 )
 
+pytestmark = pytest.mark.slow
+
 
 async def prove(
     town: Town, node: str, exchange: str, *, asked: bool
