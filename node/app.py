@@ -147,6 +147,11 @@ def _show_figures(core: Core, metrics: Metrics) -> None:
         "Messages that wait for delivery.",
         lambda: sum(parts.database.read(parts.outbox.waiting).values()),
     )
+    metrics.gauge(
+        "reads_kept",
+        "Reads that wait for their holders, or whose results are still kept.",
+        lambda: parts.database.read(parts.vault.waiting.count),
+    )
 
 
 def _show_ends(core: Core, ends: Gauge) -> None:
