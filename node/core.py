@@ -23,6 +23,7 @@ from federation.versions import EVIDENCE, VERSIONS, Abilities
 from node.config import Settings
 from node.expiry import Expiry
 from node.parts import Parts
+from node.relinking import Relinker
 from protocol.errors import MachikuraError, Malformed, Misuse
 from protocol.ids import CityId, NodeId
 from protocol.membership import OperatingCertificate
@@ -72,6 +73,15 @@ class Core:
         parts.soon = self._once
         self._cut: frozenset[str] = frozenset()
         self.expiry = Expiry(parts)
+        self.relinker = Relinker(
+            hub=self.links,
+            dialer=self.dialer,
+            connect=world.connect,
+            clock=world.clock,
+            own_ends=self._own_ends,
+            margin_s=settings.trust.membership_life_days * 86_400 // 4,
+            drain_s=settings.limits.deadline_max_ms / 1000,
+        )
 
     async def start(self) -> None:
         """Take up what was kept, dial, and begin the periodic work."""
@@ -96,6 +106,7 @@ class Core:
         self._run(parts.evidence.run())
         self._run(parts.ways.run())
         self._every(renewal_s, self._renew, first=False)
+        self._every(renewal_s, self._relink, first=False)
         self._every(600, self._housekeeping, first=False)
         self._every(86_400, self.expiry.look)
         if parts.desk is not None:
@@ -302,6 +313,7 @@ class Core:
     def _on_up(self, link: Link) -> None:
         peer, parts = _peer_of(link), self.parts
         _logger.info("link to %s is up", peer.node)
+        self.relinker.note(link)
         speaks = EVIDENCE in link.terms.capabilities
         parts.peers.add(peer, parts.evidence.on_up(peer, link, speaks))
         if parts.desk is not None:
@@ -348,6 +360,13 @@ class Core:
             await parts.renew_own()
         elif before.renewal_due(parts.now()):
             await parts.member.renew()
+
+    async def _relink(self) -> None:
+        await self.relinker.renew()
+
+    def _own_ends(self) -> int:
+        standing = self.parts.standing
+        return standing.membership().exp if standing.admitted else 0
 
     async def _refresh_city(self) -> None:
         if self.parts.desk is not None:

@@ -235,3 +235,35 @@ def test_node_admitted_while_it_runs_takes_part_at_once() -> None:
         assert outcome(asked) == RELEASED
 
     play(story, build=build, wait_for_all=False)
+
+
+def test_link_is_replaced_before_the_membership_that_opened_it_ends() -> None:
+    """Make before break: at no moment a node is without a link, or asks in vain."""
+
+    async def story(town: Town) -> None:
+        lost: list[str] = []
+        for name in (HALL, CLINIC):
+            town.federation.nodes[name].core.links.watch(
+                on_up=lambda link: None,
+                on_down=lambda link, reason: lost.append(reason),
+            )
+        first = {n: _links(town, n) for n in (HALL, CLINIC)}
+        town.federation.jump(1.2 * DAY_S)
+        await town.sleep(2 * DAY_S / 20 + 60)
+        town.federation.jump(0.4 * DAY_S)
+        await town.sleep(2 * DAY_S / 20 + 600)
+        town.federation.jump(0.3 * DAY_S)
+        await town.sleep(60)
+        for name in (HALL, CLINIC):
+            assert _links(town, name)
+            assert not set(first[name]) & set(_links(town, name)), name
+        assert "expired" not in lost
+        asked = await town.ask(CLINIC, HALL, Kind.MANAGE, Ping())
+        assert outcome(asked) == RELEASED
+
+    play(story, build=_small, membership_life_days=2)
+
+
+def _links(town: Town, node: str) -> list[Link]:
+    """Return a node's links that are up."""
+    return list(town.federation.nodes[node].core.links.links)
