@@ -293,4 +293,6 @@ def prepend_hop(answer: bytes, line: bytes) -> bytes:
     kind, hops = _PREFIX.unpack_from(answer)
     if hops > len(answer) - _PREFIX.size:
         raise Malformed("truncated answer")
-    return _PREFIX.pack(kind, hops + len(line)) + line + answer[_PREFIX.size :]
+    # One copy, not two: an answer with chunks is long.
+    rest = memoryview(answer)[_PREFIX.size :]
+    return b"".join((_PREFIX.pack(kind, hops + len(line)), line, rest))
