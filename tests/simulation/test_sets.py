@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from federation.exchange import Asked, Reply
 from node.pages import Broken, Done, Page, Pages
 from node.reader import ReadRequest
+from protocol.answer import ReadResult
 from protocol.ids import DatasetTypeName, PurposeName
 from tests.simulation.town import (
     CHECKUP,
@@ -176,5 +178,34 @@ def test_sets_of_several_holders_come_one_after_the_other() -> None:
         assert len(ids) == 7
         kinds = {str(end.holder): type(end) for end in ends}
         assert kinds == {FAR_BOSAI: Broken, CLINIC: Done}
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"next": None}, {"more": False}, {"records": ()}],
+    ids=["no place", "not more", "empty"],
+)
+def test_holder_whose_pages_make_no_set_is_found_out(change: dict[str, Any]) -> None:
+    """Neither cut off unseen, nor without an end."""
+
+    async def story(town: Town) -> None:
+        resident = await town.resident_with_checkups(12)
+        consent = await town.consent(resident)
+        exchanges = town.parts(CLINIC).exchanges
+        honest = exchanges.handlers["read"]
+
+        async def lying(asked: Asked) -> Reply:
+            reply = await honest(asked)
+            assert isinstance(reply.outcome, ReadResult)
+            return replace(reply, outcome=reply.outcome.model_copy(update=change))
+
+        exchanges.on({"read": lying})
+        ids, ends = await taken(town, request(consent))
+        assert ids == []
+        (end,) = ends
+        assert isinstance(end, Broken)
+        assert end.refusal.code == "answer-invalid"
 
     play(story)
