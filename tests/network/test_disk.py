@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,8 @@ def small_disk(folder: Path) -> Iterator[bool]:
     finally:
         if mounted:
             _run("umount", "--lazy", folder)
+            # What could not be removed while it was mounted.
+            shutil.rmtree(folder.parents[1], ignore_errors=True)
 
 
 def _run(*command: object) -> bool:
