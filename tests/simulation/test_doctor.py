@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from node.config import CaptureTable
+from node.config import CaptureTable, ExpiryTable
 from node.doctor import Doctor
 from node.health import Checks, Finding
 from node.node_checks import node_checks
@@ -28,7 +28,7 @@ from tests.simulation.town import (
     play,
 )
 
-ELSEWHERE = {"disk-space", "database-writable"}
+ELSEWHERE = {"disk-space", "database-writable", "brokers", "evidence"}
 
 
 async def _examine(town: Town, node: str, peer: str | None = None) -> list[Finding]:
@@ -105,6 +105,12 @@ async def _capture(town: Town) -> None:
     parts.settings = parts.settings.model_copy(update={"capture": table})
 
 
+async def _warn_early(town: Town) -> None:
+    parts = town.parts(CLINIC)
+    table = ExpiryTable(warn_days=4_000)
+    parts.settings = parts.settings.model_copy(update={"expiry": table})
+
+
 async def _more_roles(town: Town) -> None:
     parts = town.parts(CLINIC)
     roles = parts.settings.node.model_copy(
@@ -142,6 +148,7 @@ BROKEN: dict[str, tuple[str, Callable[[Town], Awaitable[None]], str]] = {
     "trust-bundle": (CLINIC, _sleep_a_day, "missing or has ended"),
     "outbox": (CLINIC, _dead_letter, "refused for good"),
     "capture": (CLINIC, _capture, "recorded"),
+    "expiry": (CLINIC, _warn_early, "qualification medical-institution"),
     "configuration": (CLINIC, _more_roles, "identity"),
     "keys": (CLINIC, _other_keys, "other keys"),
     "clock": (CLINIC, _slow_clock, "behind"),
@@ -179,7 +186,7 @@ def test_city_whose_keys_have_ended_is_named() -> None:
 
     async def story(town: Town) -> None:
         assert await _failing_steps(town) == []
-        town.federation.jump(700)
+        town.federation.jump(1.1 * DAY_S)
         failing = await _failing(town, BROKER, FAR_CLINIC)
         assert "[no-route]" in failing["peer-city"]
 
