@@ -42,6 +42,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "certify-key": {"consent": "c", "key": {}, "sealing": SEALING, "until": 1},
     "member-keys": {"after": 0},
     "taken": {"message": "0199c000-0000-7000-8000-00000000000d"},
+    "hop-proof": {"request": "A" * 43, "chain": "{}\n", "all": True},
     "node-back": {"wait": "0199c000-0000-7000-8000-00000000000e"},
     "ping": {},
 }
