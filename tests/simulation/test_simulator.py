@@ -78,6 +78,7 @@ LIKELY = {
     "gullible": (4, 3, 1),
     "careless": (2, 4, 1),
     "unwritten": (2,),
+    "waiting": (1, 2),
 }
 """Seeds that are known to find a planted fault; others are tried when they do not."""
 
