@@ -154,7 +154,7 @@ class ProvenWays(Request):
 class WhichExchange(Request):
     """Which exchange."""
 
-    exchange: ExchangeId
+    id: ExchangeId
 
 
 def register(registry: Registry, *, core: Core) -> None:
@@ -169,7 +169,7 @@ def register(registry: Registry, *, core: Core) -> None:
         summary=("Evidence with each neighbor", "隣接ノードとの証拠の状態"),
         tag="evidence",
     )
-    async def status() -> EvidenceStatus:
+    async def evidence_status() -> EvidenceStatus:
         return EvidenceStatus(
             neighbors=[
                 NeighborEvidence(
@@ -220,7 +220,7 @@ def register(registry: Registry, *, core: Core) -> None:
         tag="evidence",
         problems=("not-found",),
     )
-    async def acknowledge(params: AlarmId) -> None:
+    async def acknowledge_alarm(params: AlarmId) -> None:
         now_ms = parts.world.clock.now_ms()
         note = partial(store.acknowledge, number=params.id, now_ms=now_ms)
         if not await parts.database.write(note):
@@ -234,7 +234,7 @@ def register(registry: Registry, *, core: Core) -> None:
         tag="evidence",
         problems=("not-found",),
     )
-    async def proof(params: AlarmId) -> AlarmProof:
+    async def alarm_proof(params: AlarmId) -> AlarmProof:
         found = parts.database.read(partial(store.proof, number=params.id))
         if found is None:
             raise NotFound("no proof was kept with that alarm")
@@ -242,31 +242,31 @@ def register(registry: Registry, *, core: Core) -> None:
 
     @registry.route(
         "GET",
-        "/v1/evidence/routes/{exchange}",
+        "/v1/evidence/routes/{id}",
         scope=Scope.STATUS_READ,
         summary=("The route of an exchange, as proven so far", "交換の経路と証明"),
         tag="evidence",
         problems=("not-found",),
     )
-    async def route_of(params: WhichExchange) -> ProvenWays:
-        found = parts.ways.shown(params.exchange)
+    async def proven_route(params: WhichExchange) -> ProvenWays:
+        found = parts.ways.shown(params.id)
         if not found:
             raise NotFound("no route of that exchange is kept here")
         return ProvenWays(routes=[_way(one) for one in found])
 
     @registry.route(
         "POST",
-        "/v1/evidence/routes/{exchange}/prove",
+        "/v1/evidence/routes/{id}/prove",
         scope=Scope.ADMIN,
         summary=("Let the brokers of an exchange prove its route", "経路の証明の取得"),
         tag="evidence",
         problems=("not-found",),
     )
-    async def prove(params: WhichExchange) -> ProvenWays:
+    async def prove_route(params: WhichExchange) -> ProvenWays:
         await parts.ways.make()
         found = [
-            await parts.ways.prove(params.exchange, one.kept.asked)
-            for one in parts.ways.shown(params.exchange)
+            await parts.ways.prove(params.id, one.kept.asked)
+            for one in parts.ways.shown(params.id)
         ]
         if not found:
             raise NotFound("no route of that exchange is kept here")
@@ -278,9 +278,11 @@ def register(registry: Registry, *, core: Core) -> None:
         scope=Scope.ADMIN,
         summary=("Compare our journal with a peer's", "交換履歴の突合"),
         tag="evidence",
-        problems=("peer-unreachable",),
+        problems=("not-found", "peer-unreachable"),
     )
     async def reconcile(body: ReconcileQuestion) -> ReconcileResult:
+        if body.peer not in journal.parties:
+            raise NotFound("no such neighbor")
         found = await Reconciler(journal).reconcile(
             body.peer, body.since_ms, body.until_ms
         )

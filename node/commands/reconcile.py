@@ -51,9 +51,9 @@ def reconcile(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare our journal of exchanges with a neighbor's, by its signed batches.
+    """Compare our journal with a neighbor's.
 
-    隣接ノードの署名付き履歴と自ノードの交換履歴を突合します。
+    交換履歴を突合します。
 
     Exit status 1 where they differ. 不一致があれば終了コード 1 です。
     """

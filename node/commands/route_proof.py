@@ -30,9 +30,9 @@ def route_proof(
     socket: SocketPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the route of an exchange, hop by hop, as the brokers have signed it.
+    """Prove the route of an exchange.
 
-    交換の経路を、各ブローカーの署名付き証明とともに表示します。
+    交換の経路を証明します。
 
     Exit status 1 unless every hop is proven. 未証明があれば終了コード 1 です。
     """

@@ -63,7 +63,7 @@ async def test_unknown_exchange_and_stranger_are_refused(town: Town) -> None:
         done = await town.run("market", "route-proof", nobody, flag, "--json")
         assert (done.status, done.document["code"]) == (cli.REFUSED, "not-found")
     done = await town.run("market", "reconcile", MARKET, "2020", "2090", "--json")
-    assert (done.status, done.document["code"]) == (cli.REFUSED, "peer-unreachable")
+    assert (done.status, done.document["code"]) == (cli.REFUSED, "not-found")
     done = await town.run("market", "reconcile", BROKER, "yesterday", "2090")
     assert done.status == cli.USAGE
 
