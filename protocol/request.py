@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field
 
@@ -47,6 +47,12 @@ class Warrant(Document):
     def encoded(self) -> bytes:
         """The canonical bytes, made once."""
         return self.encode()
+
+    def __copy__(self) -> Self:
+        """Return a copy without the bytes: it may be changed (`model_copy`)."""
+        copied = super().__copy__()
+        copied.__dict__.pop("encoded", None)
+        return copied
 
 
 class WireRecord(Document):

@@ -7,7 +7,7 @@ import pytest
 
 from protocol.canonical import canonical
 from protocol.errors import Malformed, UnsupportedVersion
-from protocol.request import Body, Query
+from protocol.request import Body, Query, Warrant
 from tests.protocol.exchanges import CHECKUP, EXCHANGE, HOLDER, RECORDS, body
 
 TOKEN = "a.b.c"
@@ -154,3 +154,12 @@ def test_truncated_body_is_refused(size: int) -> None:
     """Wherever it is cut."""
     with pytest.raises(Malformed):
         Body.decode(packed({"op": "ping"})[:size])
+
+
+def test_changed_warrant_is_not_sent_as_it_was() -> None:
+    """The bytes that are kept belong to the warrant that they were made from."""
+    warrant = Warrant(consent=TOKEN, ticket=TOKEN)
+    kept = warrant.encoded
+    changed = warrant.model_copy(update={"ticket": "d.e.f"})
+    assert changed.encoded != kept
+    assert Warrant.decode(changed.encoded) == changed

@@ -236,13 +236,7 @@ def test_recipient_judges_every_push_for_itself() -> None:
             assert codes[name] == "schema-violation", name
         bare = Warrant(consent=good.consent, ticket=good.ticket, home=good.home)
         assert await _push(town, bare, wire) == "proof-missing"
-        # Not a copy with a change: a copy keeps the bytes that were encoded once.
-        swapped = Warrant(
-            consent=good.consent,
-            ticket=good.ticket[:-8] + "AAAAAAAA",
-            proof=good.proof,
-            home=good.home,
-        )
+        swapped = good.model_copy(update={"ticket": good.ticket[:-8] + "AAAAAAAA"})
         assert await _push(town, swapped, wire) == "consent-not-for-subject"
         assert await _push(town, good, wire, sender=MARKET) == "consent-not-for-holder"
         assert _received(town, consent) == []
