@@ -96,7 +96,7 @@ def register_city_keys(registry: Registry, *, core: Core) -> None:
         returns=Installed,
         problems=("bad-signature", "conflict", "key-revoked"),
     )
-    async def install(params: Settle, request: web.Request) -> Installed:
+    async def install_keys(params: Settle, request: web.Request) -> Installed:
         wire = await request.read()
         if len(wire) > _MAX_BYTES:
             raise Misuse("a file from the root's desk is smaller than that")

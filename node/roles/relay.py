@@ -221,7 +221,9 @@ class RelayDesk:
         """
         notice = Notice.decode(data, MAX_NOTICE_BYTES)
         if peer.city != self._node.city:
+            before = self._reachable()
             self._siblings.hear_neighbor(peer, notice)
+            self._tell_about(self._reachable() - before)
         elif notice.kind == "trust":
             if await self._member.on_notice(peer, data):
                 self._pass_bundle_on(data)
@@ -231,6 +233,18 @@ class RelayDesk:
             await self._on_authority(notice)
         else:
             self._siblings.hear(peer, link, notice)
+
+    def _reachable(self) -> set[CityId]:
+        """Return the cities that we have a word about and a way to."""
+        told = {origin for words in self._words.values() for origin in words}
+        return {origin for origin in told if self._routes.best(origin)}
+
+    def _tell_about(self, origins: set[CityId]) -> None:
+        """Tell neighbors what was held back while there was no way to a city."""
+        for neighbor, words in self._words.items():
+            for origin in origins & words.keys():
+                for _, link in list(self._peers.brokers_of(neighbor)):
+                    tell(link, self._route(words[origin].token).encode())
 
     async def _on_authority(self, notice: Notice) -> None:
         if notice.kind == "keys":

@@ -148,6 +148,7 @@ def filled(path: str) -> str:
         "label": "nobody",
         "account": "nobody",
         "city": "nowhere",
+        "agreement": "nothing",
     }
     if path.startswith("/v1/records"):
         values["id"] = (
