@@ -201,7 +201,11 @@ async def test_messages_wait_for_a_node_that_is_away(town: Town) -> None:
     account = await town.linked("energy")
     await town.stop("market")
     await town.consent(account)
-    await town.eventually("hall", "outbox", "list", true=lambda d: d["waiting"])
+    await town.eventually(
+        "hall",
+        *("outbox", "list"),
+        true=lambda d: any(w["reason"] == "node-away" for w in d["waiting"]),
+    )
     text = await town.ok("hall", "outbox", "list")
     assert "hoshino/market" in text
     assert "node-away" in text

@@ -418,7 +418,8 @@ def test_consent_is_given_word_for_word_as_it_was_shown(taro: Resident) -> None:
     assert text[1] in page.html
     session = {"Authorization": f"Session {browser.cookie}"}
     listed = taro.browser.node.call("GET", "/v1/me/consents", headers=session).document
-    assert listed["consents"][-1]["notice_digest"] == fields["notice"]
+    newest = next(c for c in listed["consents"] if c["id"] in given.headers["Location"])
+    assert newest["notice_digest"] == fields["notice"]
 
 
 def test_consent_with_another_text_than_shown_is_not_given(taro: Resident) -> None:
